@@ -1,0 +1,1 @@
+"""One module per family of golden files; each registers its adapters on import."""
