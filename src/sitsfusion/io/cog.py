@@ -1,0 +1,148 @@
+"""Write georeferenced images: Cloud Optimized GeoTIFFs, and virtual mosaics of them.
+
+Everything is written beside its final name and renamed at the end: a file that exists is complete.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.sax.saxutils import escape, quoteattr
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from sitsfusion.errors import GridError
+from sitsfusion.grid import Window, describe
+from sitsfusion.sensors import Encoding
+
+_GDAL_TYPES = {"uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32"}
+_GDAL_TYPES |= {"int32": "Int32", "float32": "Float32", "float64": "Float64"}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What every image of a series has in common.
+
+    `bands`: names written as band descriptions; `encodings`: one per band, all of one dtype; `units`: one per band.
+    """
+
+    grid: GeoBox
+    bands: tuple[str, ...]
+    encodings: tuple[Encoding, ...]
+    units: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.grid.crs is None:
+            raise GridError(f"a GeoTIFF needs a coordinate system, this grid has none: {describe(self.grid)}")
+
+    @property
+    def dtype(self) -> str:
+        return self.encodings[0].dtype
+
+    @property
+    def nodata(self) -> float | None:
+        return self.encodings[0].nodata
+
+    def encode(self, values: NDArray[np.float32], what: str) -> NDArray[np.generic]:
+        """Physical values [c, h, w] to stored numbers; `what` names the image in errors."""
+        pairs = zip(self.bands, self.encodings, values, strict=True)
+        return np.stack([encoding.encode(band, f"{what}, band {name}") for name, encoding, band in pairs])
+
+
+def write_cog(
+    path: Path,
+    stored: NDArray[np.generic],
+    layout: Layout,
+    *,
+    tags: Mapping[str, str],
+    overviews: bool = True,
+) -> None:
+    """Write stored numbers [c, h, w] as a COG with CRS, band names, scale, offset, nodata and tags."""
+    part = path.with_suffix(".part.tif")
+    profile = {
+        "driver": "COG",
+        "count": len(layout.bands),
+        "height": layout.grid.shape.y,
+        "width": layout.grid.shape.x,
+        "dtype": layout.dtype,
+        "crs": layout.grid.crs.to_wkt(),
+        "transform": layout.grid.affine,
+        "nodata": layout.nodata,
+        **_creation_options(layout.dtype, overviews),
+    }
+    with rasterio.open(part, "w", **profile) as image:
+        image.write(stored)
+        image.update_tags(**tags)
+        image.descriptions = layout.bands
+        image.scales = tuple(e.scale for e in layout.encodings)
+        image.offsets = tuple(e.offset for e in layout.encodings)
+        image.units = layout.units
+    os.replace(part, path)
+
+
+def mosaic_cog(path: Path, vrt: str) -> None:
+    """Copy a virtual mosaic (its XML) into one COG, block by block: memory does not grow with the image."""
+    part = path.with_suffix(".part.tif")
+    with rasterio.open(vrt) as source:
+        options = _creation_options(source.dtypes[0], overviews=True)
+        rasterio.shutil.copy(source, part, driver="COG", **options)
+    os.replace(part, path)
+
+
+def vrt_xml(layout: Layout, parts: Sequence[tuple[Path, Window]], tags: Mapping[str, str], base: Path | None) -> str:
+    """A GDAL virtual raster over image files that tile the layout's grid.
+
+    `parts`: each file and the pixel window it covers; paths are written relative to `base`, or absolute without it.
+    """
+    a = layout.grid.affine
+    lines = [
+        f'<VRTDataset rasterXSize="{layout.grid.shape.x}" rasterYSize="{layout.grid.shape.y}">',
+        f"<SRS>{escape(layout.grid.crs.to_wkt())}</SRS>",
+        f"<GeoTransform>{a.c!r}, {a.a!r}, {a.b!r}, {a.f!r}, {a.d!r}, {a.e!r}</GeoTransform>",
+        "<Metadata>",
+        *(f"<MDI key={quoteattr(key)}>{escape(value)}</MDI>" for key, value in tags.items()),
+        "</Metadata>",
+    ]
+    for number in range(1, len(layout.bands) + 1):
+        lines += _vrt_band(layout, number, parts, base)
+    return "\n".join([*lines, "</VRTDataset>"])
+
+
+def _vrt_band(layout: Layout, number: int, parts: Sequence[tuple[Path, Window]], base: Path | None) -> list[str]:
+    encoding = layout.encodings[number - 1]
+    lines = [
+        f'<VRTRasterBand dataType="{_GDAL_TYPES[layout.dtype]}" band="{number}">',
+        f"<Description>{escape(layout.bands[number - 1])}</Description>",
+        f"<UnitType>{escape(layout.units[number - 1])}</UnitType>",
+        f"<Offset>{encoding.offset!r}</Offset><Scale>{encoding.scale!r}</Scale>",
+    ]
+    if encoding.nodata is not None:
+        lines.append(f"<NoDataValue>{encoding.nodata!r}</NoDataValue>")
+    for path, window in parts:
+        name = os.path.relpath(path, base) if base is not None else str(path)
+        size = f'xSize="{window.width}" ySize="{window.height}"'
+        lines += [
+            "<SimpleSource>",
+            f'<SourceFilename relativeToVRT="{int(base is not None)}">{escape(name)}</SourceFilename>',
+            f"<SourceBand>{number}</SourceBand>",
+            f'<SrcRect xOff="0" yOff="0" {size}/><DstRect xOff="{window.col}" yOff="{window.row}" {size}/>',
+            "</SimpleSource>",
+        ]
+    return [*lines, "</VRTRasterBand>"]
+
+
+def _creation_options(dtype: str, overviews: bool) -> dict[str, str]:
+    return {
+        "COMPRESS": "DEFLATE",  # read by every GDAL; ZSTD is not in some builds that QGIS ships
+        "PREDICTOR": "FLOATING_POINT" if dtype.startswith("float") else "STANDARD",
+        "BIGTIFF": "IF_SAFER",
+        "OVERVIEWS": "AUTO" if overviews else "NONE",
+        "RESAMPLING": "NEAREST",  # averages would blend nodata-free and cloudy neighbours
+        "NUM_THREADS": "1",
+    }
