@@ -1,0 +1,1 @@
+"""Published and bundled sets of weights, each declared in YAML."""
