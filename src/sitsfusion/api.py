@@ -64,7 +64,7 @@ def plan(
     chosen = methods.make(method, options)
     if chosen.card.needs_clear_share:
         scene = with_clear_shares(scene)
-    return plan_job(scene, _query(scene, dates, wanted), chosen, output, resources)
+    return plan_job(scene, _query(scene, chosen, dates, wanted), chosen, output, resources)
 
 
 def fuse(
@@ -121,8 +121,10 @@ def execute(
     return outcome
 
 
-def _query(scene: Scene, dates: Dates, wanted: Wanted) -> Query:
+def _query(scene: Scene, method: Method, dates: Dates, wanted: Wanted) -> Query:
     if isinstance(dates, Mapping):
         return dates
     days = parse_dates(dates, inputs=scene.dates()) if isinstance(dates, str) else tuple(dates)
-    return query_of(scene, days, roles=wanted.roles, bands=wanted.bands, resolution=wanted.resolution)
+    return query_of(
+        scene, days, method.outputs(scene), roles=wanted.roles, bands=wanted.bands, resolution=wanted.resolution
+    )

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -203,6 +203,18 @@ class Cube:
             raise InputError(f"{window} does not lie inside a grid of {self.grid.shape.y} x {self.grid.shape.x} pixels")
         moved = replace(window, row=window.row + self._window.row, col=window.col + self._window.col)
         return replace(self, grid=crop(self.grid, window), _window=moved)
+
+    def onto(self, grid: GeoBox, method: Literal["nearest", "bilinear", "cubic", "average"] = "cubic") -> Cube:
+        """The cube resampled onto another grid, lazily; values become float32 physical units.
+
+        A pixel is valid only if every source pixel that the kernel spans is valid. See `sitsfusion.io.warp.onto`.
+
+        Raises:
+            GridError: no CRS, a rotated grid, no overlap.
+        """
+        from sitsfusion.io.warp import onto  # a leaf: the nouns do not need rasterio
+
+        return onto(self, grid, method)
 
     # -- pixels -----------------------------------------------------------------------------------------------------
 

@@ -101,6 +101,14 @@ def pixel_window(grid: GeoBox, cells: GeoBox) -> Window:
     return Window(round(row), round(col), cells.shape.y * n, cells.shape.x * n)
 
 
+def covering(grid: GeoBox, left: float, bottom: float, right: float, top: float) -> Window:
+    """The pixels of a grid that a box touches, clipped to the grid; empty when it misses the grid."""
+    a = grid.affine
+    row, col = floor((top - a.f) / a.e + TOLERANCE), floor((left - a.c) / a.a + TOLERANCE)
+    last_row, last_col = ceil((bottom - a.f) / a.e - TOLERANCE), ceil((right - a.c) / a.a - TOLERANCE)
+    return Window(row, col, last_row - row, last_col - col).clipped((grid.shape.y, grid.shape.x))
+
+
 def crop(grid: GeoBox, window: Window) -> GeoBox:
     """The part of a grid inside a window."""
     rows, cols = window.slices

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
-from sitsfusion.errors import DateError, InputError
+from sitsfusion.errors import DateError, InputError, MissingBandError
 from sitsfusion.scene import Scene
 from sitsfusion.sensors import Sensor
 
@@ -31,34 +31,46 @@ Query = Mapping[str, RoleQuery]
 def query_of(
     scene: Scene,
     dates: Sequence[date],
+    outputs: Mapping[str, tuple[Sensor, tuple[str, ...]]],
     *,
     roles: Sequence[str] | None = None,
     bands: Mapping[str, Sequence[str]] | None = None,
     resolution: float | None = None,
 ) -> dict[str, RoleQuery]:
-    """The usual query: every band of the scene's image roles, at the finest grid, on the same dates.
+    """A query for a scene and what a method can give (`Method.outputs`).
 
     Args:
-        scene: gives sensors and bands.
-        dates: wanted, unique.
-        roles: which outputs (default: fine, coarse and thermal, those that the scene has).
+        scene: gives the lattice.
+        dates: wanted of every role.
+        outputs: sensor and bands that can be asked for, by role.
+        roles: which outputs (default: those whose images the scene has).
         bands: by role, if not all.
         resolution: output pixel in the unit of the CRS; must divide a cell (default: the scene's finest pixel).
 
     Raises:
-        InputError: a role that the scene lacks, or a resolution that does not divide a cell.
+        InputError: a role that cannot be given, or a resolution that does not divide a cell.
+        MissingBandError: a band that cannot be given.
         DateError: no dates.
     """
     if not dates:
         raise DateError("no date asked for")
-    chosen = roles or [role for role in ("fine", "coarse", "thermal") if role in scene]
+    chosen = list(roles) if roles is not None else [role for role in outputs if role in scene]
+    unknown = sorted((set(chosen) | set(bands or ())) - set(outputs))
+    if unknown or not chosen:
+        raise InputError(f"cannot predict {', '.join(unknown) or 'anything'}; possible: {', '.join(outputs) or 'nothing'}")
     n = _finest(scene) if resolution is None else _pixels_per_cell(scene, resolution)
-    wanted = {}
-    for role in chosen:
-        cube = scene[role]
-        keys = cube.sensor.resolve(bands[role]) if bands and role in bands else cube.bands
-        wanted[role] = RoleQuery(cube.sensor, keys, tuple(sorted(set(dates))), n)
-    return wanted
+    days = tuple(sorted(set(dates)))
+    return {role: RoleQuery(outputs[role][0], _bands(role, *outputs[role], bands), days, n) for role in chosen}
+
+
+def _bands(
+    role: str, sensor: Sensor, possible: tuple[str, ...], wanted: Mapping[str, Sequence[str]] | None
+) -> tuple[str, ...]:
+    keys = sensor.resolve(wanted[role]) if wanted and role in wanted else possible
+    missing = [key for key in keys if key not in possible]
+    if missing:
+        raise MissingBandError(f"cannot predict {role} {', '.join(missing)}; possible: {', '.join(possible)}")
+    return keys
 
 
 def _finest(scene: Scene) -> int:

@@ -17,6 +17,8 @@ from sitsfusion.grid import Window
 
 Role = Literal["fine", "coarse", "thermal", "pan", "sar", "dem"]
 ROLES: tuple[str, ...] = get_args(Role)
+# Roles whose images can be predicted; the others only help.
+IMAGE_ROLES = ("fine", "coarse", "thermal")
 
 
 @dataclass(frozen=True)
@@ -24,22 +26,19 @@ class Scene:
     """Cubes by role (`fine`, `coarse`, `thermal`, `pan`, `sar`, `dem`) that nest in common cells.
 
     Extents may differ; a scene covers what all have in common, in whole cells, and crops its cubes to it (nothing is
-    read). What is decided once for a whole job, and must not change when a part of the scene is processed, survives
-    `window`: the day origin, and where the window lies in the whole.
+    read).
 
     Attributes:
         cubes: by role.
-        origin: day 0 of the job.
-        cells: the lattice over the scene's extent; one of its pixels is a cell (default: found from the grids).
-        whole: the lattice of the whole scene that this one is a window of (itself when it is the whole).
+        origin: day 0 of the job; None when it is left to the method's rule.
         name: for messages and file names.
+        cells: the lattice over the scene's extent; one of its pixels is a cell (default: found from the grids).
     """
 
     cubes: Mapping[str, Cube]
     origin: date | None = None
     name: str = "scene"
     cells: GeoBox = cast(GeoBox, None)
-    whole: GeoBox = cast(GeoBox, None)
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.cubes) - set(ROLES))
@@ -48,8 +47,6 @@ class Scene:
         if self.cells is None:
             found = grids.common_cells({role: cube.grid for role, cube in self.cubes.items()})
             object.__setattr__(self, "cells", found)
-        if self.whole is None:
-            object.__setattr__(self, "whole", self.cells)
         cropped = {role: _crop(cube, self.cells) for role, cube in self.cubes.items()}
         object.__setattr__(self, "cubes", cropped)
 
@@ -65,12 +62,6 @@ class Scene:
     def size(self) -> tuple[int, int]:
         """(rows, columns) of the scene in cells."""
         return int(self.cells.shape.y), int(self.cells.shape.x)
-
-    @property
-    def offset(self) -> tuple[int, int]:
-        """(row, column) of this scene's first cell in the whole."""
-        at = grids.pixel_window(self.whole, self.cells)
-        return at.row, at.col
 
     def per_cell(self, role: str) -> int:
         """Pixels of a role's grid along one side of a cell."""
@@ -98,8 +89,26 @@ class Scene:
     # -- other scenes; nothing is read --------------------------------------------------------------------------------
 
     def window(self, window: Window) -> Scene:
-        """The part of the scene inside a window of cells (counted from this scene's first cell)."""
+        """The scene of a window of cells, counted from this scene's first cell.
+
+        Raises:
+            InputError: the window is empty or reaches beyond the scene.
+        """
+        if window.empty or window.clipped(self.size) != window:
+            raise InputError(f"{window} does not lie inside a scene of {self.size[0]} x {self.size[1]} cells")
         return replace(self, cells=grids.crop(self.cells, window))
+
+    def within(self, left: float, bottom: float, right: float, top: float) -> Scene:
+        """The scene of all cells that a box touches, in the unit of the CRS.
+
+        Raises:
+            InputError: the box is empty or misses the scene.
+        """
+        window = grids.covering(self.cells, left, bottom, right, top)
+        if window.empty:
+            found = self.cells.boundingbox
+            raise InputError(f"box {(left, bottom, right, top)} does not touch the scene, which covers {found.bbox}")
+        return self.window(window)
 
     def select(self, dates: Mapping[str, Iterable[date]]) -> Scene:
         """The scene with only these roles and, of each, only these dates."""
@@ -107,7 +116,7 @@ class Scene:
 
     def with_cubes(self, **cubes: Cube) -> Scene:
         """The scene with cubes added or replaced, by role."""
-        return replace(self, cubes={**self.cubes, **cubes}, cells=cast(GeoBox, None), whole=cast(GeoBox, None))
+        return replace(self, cubes={**self.cubes, **cubes}, cells=cast(GeoBox, None))
 
     def load(self) -> Scene:
         """The same scene with all pixels in memory, as stored."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from sitsfusion.engine.stac import write_catalogue
 from sitsfusion.engine.store import CogStore, Marker, Markers, write_text
 from sitsfusion.grid import Window
 from sitsfusion.io.cog import mosaic_cog, vrt_xml
+from sitsfusion.prediction import NOTE
 
 _STATE_LETTERS = {"done": "#", "empty": ".", "failed": "X"}
 
@@ -30,21 +31,40 @@ def finalise(job: Job) -> Path:
     """
     markers = {task.name: Markers(job).read(task.name) for task in job.tasks()}
     failed = _failures(job, markers)
-    images: dict[str, dict[str, str]] = {}
-    for made in _products(job):
-        for day in job.query[made.role].dates:
-            if (made.role, day) in failed or not _tasks_of(job, made.role, day):
-                continue
-            images.setdefault(made.name, {})[day.isoformat()] = _image(job, made, day)
+    products = {made.name: _described(job, made, failed) for made in _products(job)}
     if job.output.format == "cog" and job.output.mosaic == "cog":
         _drop_joined_tiles(job, markers, failed)
     folder = job.output.folder
-    note = {**_description(job), "images": images, "incomplete": _listed(failed)}
-    write_text(folder / "prediction.json", json.dumps(note, indent=1))
+    note = {
+        "provenance": job.provenance(),
+        "format": job.output.format,
+        "products": products,
+        "missing": [
+            *({"role": r.role, "date": r.day.isoformat(), "reason": r.reason} for r in job.plan.refused),
+            *({"role": role, "date": day.isoformat(), "reason": why} for (role, day), why in failed.items()),
+        ],
+    }
+    write_text(folder / NOTE, json.dumps(note, indent=1))
     write_text(folder / "run-report.txt", _run_report(job, markers))
-    if job.output.format == "cog" and job.scene.cells.crs is not None:
-        write_catalogue(folder, job, images)
-    return folder / "prediction.json"
+    if job.output.format == "cog":
+        write_catalogue(folder, job, {name: p["images"] for name, p in products.items()})
+    return folder / NOTE
+
+
+def _described(job: Job, made: Product, failed: Mapping[tuple[str, date], str]) -> dict[str, Any]:
+    """Join the images of a product, and say what they are."""
+    wanted, grid = job.query[made.role], made.layout.grid
+    complete = [d for d in wanted.dates if (made.role, d) not in failed and _tasks_of(job, made.role, d)]
+    return {
+        "role": made.role,
+        "kind": made.kind,
+        "sensor": wanted.sensor.model_dump(mode="json"),
+        "bands": list(made.layout.bands),
+        "encodings": [e.model_dump(mode="json") for e in made.layout.encodings],
+        "grid": {"shape": list(grid.shape), "transform": list(grid.affine[:6]), "crs": grid.crs and grid.crs.to_wkt()},
+        "dates": [day.isoformat() for day in wanted.dates],
+        "images": {day.isoformat(): _image(job, made, day) for day in complete},
+    }
 
 
 def _products(job: Job) -> list[Product]:
@@ -104,19 +124,6 @@ def _drop_joined_tiles(job: Job, markers: Mapping[str, Marker | None], failed: M
             shutil.rmtree(CogStore(job).tile_folder(task), ignore_errors=True)
 
 
-def _description(job: Job) -> dict[str, Any]:
-    return {
-        **job.provenance(),
-        "format": job.output.format,
-        "sensors": {role: wanted.sensor.name for role, wanted in job.query.items()},
-        "refused": [{"role": r.role, "date": r.day.isoformat(), "reason": r.reason} for r in job.plan.refused],
-    }
-
-
-def _listed(failed: Mapping[tuple[str, date], str]) -> list[dict[str, str]]:
-    return [{"role": role, "date": day.isoformat(), "reason": why} for (role, day), why in failed.items()]
-
-
 def _run_report(job: Job, markers: Mapping[str, Marker | None]) -> str:
     """Plain text: what ran, how long it took, and a map of tile states per step."""
     known = [marker for marker in markers.values() if marker is not None]
@@ -133,8 +140,3 @@ def _run_report(job: Job, markers: Mapping[str, Marker | None]) -> str:
         lines += [f"step {step.name}:", *("".join(letters[i : i + across]) for i in range(0, len(letters), across))]
     lines += [f"{m.task} failed: {m.error}" for m in known if not m.complete]
     return "\n".join(lines) + "\n"
-
-
-def failure_lines(failed: Sequence[Marker]) -> list[str]:
-    """One line per failed task, for a terminal."""
-    return [f"{marker.task}: {marker.error}" for marker in failed]

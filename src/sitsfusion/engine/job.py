@@ -147,6 +147,8 @@ def plan_job(
     if not decided.steps:
         reasons = "; ".join(sorted({r.reason for r in decided.refused})) or "the method found no usable input"
         raise PlanError(f"{method.card.name} can predict none of the dates asked for: {reasons}")
+    if scene.origin is None and decided.origin is not None:
+        scene = replace(scene, origin=decided.origin)
     tilings = {step.name: method.tiling(scene, step) for step in decided.steps}
     draft = Job(scene, method, query, decided, tilings, TileGrid(scene.size, *scene.size), output, resources)
     tiles = choose(

@@ -10,14 +10,13 @@ from typing import Literal
 
 from sitsfusion import grid as grids
 from sitsfusion.io.cog import Layout
+from sitsfusion.prediction import QUALITY_BANDS
 from sitsfusion.query import RoleQuery
 from sitsfusion.scene import Scene
 from sitsfusion.sensors import Encoding
 
 Format = Literal["cog", "zarr"]
 Mosaic = Literal["cog", "vrt"]
-# The layers that the engine adds, as bands of one image per role and date.
-QUALITY_BANDS = ("invalid", "days_to_clear", "clear_count")
 _COUNT = Encoding(dtype="int16")
 _FLOAT = Encoding(dtype="float32", nodata=float("nan"))
 
@@ -56,7 +55,7 @@ class Product:
 
 def product(scene: Scene, role: str, wanted: RoleQuery, kind: Literal["values", "sigma", "quality"], spec: OutputSpec) -> Product:
     """The product of a role over the whole scene."""
-    grid = grids.refine(scene.whole, wanted.per_cell)
+    grid = grids.refine(scene.cells, wanted.per_cell)
     if kind == "quality":
         return Product(f"{role}_quality", role, kind, Layout(grid, QUALITY_BANDS, (_COUNT,) * 3, ("", "days", "")))
     bands = [wanted.sensor.band(key) for key in wanted.bands]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,7 +19,6 @@ import torch
 from sitsfusion.engine import quality as qualities
 from sitsfusion.engine.blend import predict_patches
 from sitsfusion.engine.job import Job, Task, check_disk
-from sitsfusion.engine.memory import peak_bytes
 from sitsfusion.engine.runtime import Runtime
 from sitsfusion.engine.store import CogStore, Marker, Markers, Store, open_folder
 from sitsfusion.engine.tiling import reach
@@ -91,7 +92,7 @@ def run_task(job: Job, task: Task, runtime: Runtime) -> Marker:
     except Exception as error:  # the boundary of a task: one bad tile must not stop the others
         shown = str(error) if isinstance(error, SitsFusionError) else f"{type(error).__name__}: {error}"
         marker = replace(marker, error=shown, traceback=traceback.format_exc())
-    return replace(marker, seconds=round(time.perf_counter() - started, 3), peak_bytes=peak_bytes())
+    return replace(marker, seconds=round(time.perf_counter() - started, 3), peak_bytes=_peak_bytes())
 
 
 def load_tile(scene: Scene, job: Job, task: Task) -> Tile:
@@ -145,7 +146,7 @@ def _calibrated(job: Job) -> Job:
     if path.exists():
         with np.load(path, allow_pickle=False) as saved:
             return replace(job, state={key: saved[key] for key in saved.files})
-    state: State = job.method.calibrate(job.scene, job.plan, _runtime(job))
+    state: State = job.method.calibrate(job.scene, job.plan, job_runtime(job))
     if state:
         part = path.with_suffix(f".{os.getpid()}.part.npz")
         np.savez(part, **state)  # type: ignore[arg-type]
@@ -162,9 +163,16 @@ def _store(job: Job) -> Store:
     return ZarrStore(job) if job.output.format == "zarr" else CogStore(job)
 
 
-def _runtime(job: Job) -> Runtime:
+def job_runtime(job: Job) -> Runtime:
+    """A runtime for this process, as the job's resources say."""
     r = job.resources
     return Runtime.create(r.device, r.dtype, r.batch, r.seed, r.threads)
+
+
+def _peak_bytes() -> int:
+    """The largest resident size this process has had."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _statistics(blocks: Mapping[str, Block]) -> dict[str, Any]:
@@ -184,7 +192,7 @@ def _statistics(blocks: Mapping[str, Block]) -> dict[str, Any]:
 
 def _map(job: Job, tasks: Iterable[Task]) -> Iterator[Marker]:
     if job.resources.workers <= 1:
-        runtime = _runtime(job)
+        runtime = job_runtime(job)
         return (run_task(job, task, runtime) for task in tasks)
     return _map_processes(job, tasks)
 
@@ -196,7 +204,7 @@ def _start_worker(job: Job) -> None:
     global _WORKER
     threads = job.resources.threads or max(1, (os.cpu_count() or 1) // job.resources.workers)
     job = replace(job, resources=replace(job.resources, threads=threads))
-    _WORKER = job, _runtime(job)
+    _WORKER = job, job_runtime(job)
 
 
 def _run_in_worker(task: Task) -> Marker:

@@ -23,7 +23,7 @@ def write_catalogue(folder: Path, job: Job, images: Mapping[str, Mapping[str, st
     target = folder / "stac"
     target.mkdir(exist_ok=True)
     dates = sorted({day for paths in images.values() for day in paths})
-    footprint = job.scene.whole.extent.to_crs("EPSG:4326")
+    footprint = job.scene.cells.extent.to_crs("EPSG:4326")
     box = list(footprint.boundingbox.bbox)
     for day in dates:
         item = {
@@ -36,7 +36,7 @@ def write_catalogue(folder: Path, job: Job, images: Mapping[str, Mapping[str, st
             "bbox": box,
             "properties": {
                 "datetime": f"{day}T00:00:00Z",
-                "proj:code": str(job.scene.whole.crs),
+                "proj:code": str(job.scene.cells.crs),
                 "processing:software": {"sitsfusion": job.provenance()["version"]},
                 "sitsfusion:method": job.method.card.name,
                 "sitsfusion:plan_id": job.plan_id,

@@ -20,7 +20,8 @@ from sitsfusion.cube import Cube
 from sitsfusion.errors import InputError
 from sitsfusion.grid import Window
 from sitsfusion.query import Query
-from sitsfusion.scene import Scene
+from sitsfusion.scene import IMAGE_ROLES, Scene
+from sitsfusion.sensors import Sensor
 
 if TYPE_CHECKING:
     from sitsfusion.engine.runtime import Runtime
@@ -85,11 +86,13 @@ class Refusal:
 
 @dataclass(frozen=True)
 class MethodPlan:
-    """What `plan` decided: the steps, the refused dates, and remarks for the user."""
+    """What `plan` decided: the steps, the refused dates, remarks for the user, and day 0 where the method has a rule
+    for it (the scene's own origin, when given, wins)."""
 
     steps: tuple[Step, ...]
     refused: tuple[Refusal, ...] = ()
     notes: tuple[str, ...] = ()
+    origin: date | None = None
 
 
 @dataclass(frozen=True)
@@ -176,6 +179,11 @@ class Method(ABC):
     def __init__(self, options: Options | None = None, **values: Any) -> None:
         self.options = options if options is not None else parse_options(type(self), values)
 
+    def outputs(self, scene: Scene) -> Mapping[str, tuple[Sensor, tuple[str, ...]]]:
+        """Sensor and bands that can be asked for, by role. Default: all bands of the images that the method takes."""
+        taken = [role for role in self.inputs(scene) if role in IMAGE_ROLES]
+        return {role: (scene[role].sensor, scene[role].bands) for role in taken}
+
     def plan(self, scene: Scene, query: Query) -> MethodPlan:
         """Decide from metadata, reading no pixel, which inputs serve which dates. Default: all serve all, one step."""
         inputs = {role: scene[role].dates for role in self.inputs(scene)}
@@ -192,7 +200,7 @@ class Method(ABC):
     def footprint(self, scene: Scene, step: Step, size: tuple[int, int]) -> int | None:
         """Predicted peak bytes of `predict` for a core of `size` cells, inputs as loaded not included.
 
-        Default None: the engine measures one tile.
+        Default None: the engine assumes inputs decoded to float32 twice over, and the output twice over.
         """
         return None
 

@@ -1,0 +1,18 @@
+"""Entry point."""
+
+from __future__ import annotations
+
+import sys
+
+from sitsfusion.cli import jobs, show  # noqa: F401  (importing them registers their commands)
+from sitsfusion.cli.app import app, err, exit_code
+from sitsfusion.errors import SitsFusionError
+
+
+def main() -> None:
+    """Run the command line. An error of this library is one message and an exit code, never a traceback."""
+    try:
+        app()
+    except SitsFusionError as error:
+        err.print("\n".join([f"error: {error}", *getattr(error, "__notes__", [])]), markup=False, highlight=False)
+        sys.exit(exit_code(error))
