@@ -84,9 +84,14 @@ def fuse(
     results (float32) live in a temporary folder as long as the prediction does.
 
     Args:
-        place, dates, method, wanted, resources, options: see `plan`.
+        place: see `plan`, as for all that is not explained here.
+        dates: wanted.
+        method: name or instance.
         out: folder of the results, or a full `OutputSpec`.
+        wanted: roles, bands, resolution.
+        resources: of the machine.
         progress: called after each tile.
+        **options: of the method.
 
     Returns:
         Lazy cubes by role, refused dates with reasons, provenance.

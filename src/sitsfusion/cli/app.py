@@ -18,6 +18,7 @@ app = typer.Typer(
     help=sitsfusion.__doc__.splitlines()[0] + "\n\nExit codes: 0 done, 1 some tiles failed, 2 wrong use, "
     "3 input cannot be used, 4 does not fit (memory, disk, another plan's folder).",
     add_completion=False,
+    pretty_exceptions_enable=False,
     no_args_is_help=True,
     rich_markup_mode=None,
     context_settings={"max_content_width": 110},

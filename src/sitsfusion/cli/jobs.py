@@ -149,7 +149,9 @@ def _print_plan(job: Job, seconds: float | None) -> None:
     table(f"{job.method.card.name}: {job.method.card.title}", ["", ""], rows)
     steps = []
     for step in job.plan.steps:
-        inputs = ", ".join(f"{len(days)} {role} ({days[0]} to {days[-1]})" for role, days in step.inputs.items() if days)
+        inputs = ", ".join(
+            f"{len(days)} {role} ({days[0]} to {days[-1]})" for role, days in step.inputs.items() if days
+        )
         outputs = ", ".join(f"{role} at {len(q.dates)} date(s) from {q.dates[0]}" for role, q in step.query.items())
         steps.append([step.name, inputs or "no image", outputs])
     table("steps", ["step", "inputs", "outputs"], steps)

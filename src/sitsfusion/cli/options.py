@@ -22,9 +22,7 @@ class PlaceOptions:
 
     places: Annotated[list[str], typer.Argument(help="scene.yaml, site, folder; or ROLE=FOLDER", show_default=False)]
     sensor: Annotated[list[str] | None, typer.Option(help="ROLE=SENSOR (see `sensors`)", show_default=False)] = None
-    read: Annotated[
-        list[str] | None, typer.Option(help="ROLE.OPTION=VALUE for the reader", show_default=False)
-    ] = None
+    read: Annotated[list[str] | None, typer.Option(help="ROLE.OPTION=VALUE for the reader", show_default=False)] = None
     duplicates: Annotated[Literal["error", "merge"], typer.Option(help="two images of one day")] = "error"
     resample: Annotated[
         list[str] | None, typer.Option(help="ROLE: bring it onto a nested grid", show_default=False)
@@ -45,19 +43,15 @@ class JobOptions(PlaceOptions):
     every: Annotated[str | None, typer.Option(help="5d: from first to last input", show_default=False)] = None
     at_inputs: Annotated[bool, typer.Option("--at-inputs", help="at every input date")] = False
     method: Annotated[str, typer.Option(help="see `methods`")] = "tamrfsits"
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="OPTION=VALUE of the method", show_default=False)
-    ] = None
+    set_: Annotated[list[str] | None, typer.Option("--set", help="OPTION=VALUE of the method", show_default=False)] = (
+        None
+    )
     max_dates: Annotated[int | None, typer.Option(help="inputs per block of dates", show_default=False)] = None
     window_days: Annotated[int | None, typer.Option(help="their span in days", show_default=False)] = None
-    bands: Annotated[
-        list[str] | None, typer.Option(help="ROLE or ROLE=B02,B03: only these", show_default=False)
-    ] = None
+    bands: Annotated[list[str] | None, typer.Option(help="ROLE or ROLE=B02,B03: only these", show_default=False)] = None
     resolution: Annotated[float | None, typer.Option(help="output pixel, CRS unit", show_default=False)] = None
     out: Annotated[Path, typer.Option(help="folder of the results")] = Path("fused")
-    format_: Annotated[
-        Literal["cog", "vrt", "zarr"], typer.Option("--format", help="vrt: tiles not joined")
-    ] = "cog"
+    format_: Annotated[Literal["cog", "vrt", "zarr"], typer.Option("--format", help="vrt: tiles not joined")] = "cog"
     encoding: Annotated[Literal["sensor", "float32"], typer.Option(help="numbers on disk")] = "sensor"
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N")] = "auto"
     dtype: Annotated[Literal["float32", "bfloat16"], typer.Option(help="of networks")] = "float32"

@@ -14,7 +14,7 @@ from sitsfusion.api import Wanted, plan
 from sitsfusion.cli.options import JobOptions, PlaceOptions, nested, pairs, values
 from sitsfusion.dates import parse_day
 from sitsfusion.engine.job import Job, Resources
-from sitsfusion.engine.outputs import OutputSpec
+from sitsfusion.engine.outputs import Mosaic, OutputSpec
 from sitsfusion.errors import InputError
 from sitsfusion.grid import Window
 from sitsfusion.io import Resample, RoleSource, open_scene
@@ -32,7 +32,7 @@ def scene_of(given: PlaceOptions) -> Scene:
     }
     if place is not None:
         if len(sensors) > 1 or len(options) > 1:
-            raise InputError("one PLACE takes one --sensor and --read options of one role; give ROLE=FOLDER places instead")
+            raise InputError("one PLACE takes one --sensor and --read options of one role; give ROLE=FOLDER instead")
         common |= {"sensor": next(iter(sensors.values()), None), "options": next(iter(options.values()), None)}
         return _part(open_scene(place, **common), given)
     sources = {
@@ -40,7 +40,8 @@ def scene_of(given: PlaceOptions) -> Scene:
         for role, path in roles.items()
     }
     if sensors or options:
-        raise InputError(f"--sensor or --read names {', '.join([*sensors, *options])}; the places are {', '.join(roles)}")
+        unused = ", ".join([*sensors, *options])
+        raise InputError(f"--sensor or --read names {unused}; the places are {', '.join(roles)}")
     return _part(open_scene(sources, **common), given)
 
 
@@ -49,7 +50,7 @@ def job_of(given: JobOptions, scene: Scene) -> Job:
     roles, bands = _bands(given.bands)
     memory = None if given.memory is None else int(given.memory * 2**30)
     resources = Resources(given.device, given.dtype, 1, given.workers, given.threads, memory)
-    mosaic = "vrt" if given.format_ == "vrt" else "cog"
+    mosaic: Mosaic = "vrt" if given.format_ == "vrt" else "cog"
     output = OutputSpec(given.out, "zarr" if given.format_ == "zarr" else "cog", given.encoding, mosaic)
     wanted = Wanted(roles, bands, given.resolution)
     return plan(
@@ -91,8 +92,11 @@ def _bounds(path: Path, scene: Scene) -> Sequence[float]:
     shapes = [feature.get("geometry", feature) for feature in features]
     if not shapes or not all(isinstance(s, dict) and "coordinates" in s for s in shapes):
         raise InputError(f"{path} holds no GeoJSON geometry with coordinates")
-    boxes = [Geometry(shape, "EPSG:4326").to_crs(scene.cells.crs).boundingbox for shape in shapes]
-    return min(b.left for b in boxes), min(b.bottom for b in boxes), max(b.right for b in boxes), max(b.top for b in boxes)
+    if scene.cells.crs is None:
+        raise InputError(f"{scene.name} has no coordinate system, so --aoi cannot be placed in it; use --size")
+    boxes = [Geometry(shape, "EPSG:4326").to_crs(scene.cells.crs).boundingbox.bbox for shape in shapes]
+    left, bottom, right, top = zip(*boxes, strict=True)
+    return min(left), min(bottom), max(right), max(top)
 
 
 def _numbers(text: str, option: str) -> list[float]:
@@ -115,7 +119,9 @@ def _dates(given: JobOptions) -> str:
 def _bands(texts: Sequence[str] | None) -> tuple[list[str] | None, dict[str, Sequence[str]]]:
     """Roles asked for (None: all) and, for those that name them, their bands."""
     named = [text.partition("=") for text in texts or ()]
-    bands = {role: [key.strip() for key in keys.split(",")] for role, equals, keys in named if equals}
+    bands: dict[str, Sequence[str]] = {
+        role: [key.strip() for key in keys.split(",")] for role, equals, keys in named if equals
+    }
     return [role for role, _, _ in named] or None, bands
 
 

@@ -31,7 +31,10 @@ def methods(
     elif name:
         _print_method(chosen[name])
     else:
-        rows = [[n, m.card.title, " ".join(m.card.needs) or "any", "yes" if m.card.learned else ""] for n, m in chosen.items()]
+        rows = [
+            [n, m.card.title, " ".join(m.card.needs) or "any", "yes" if m.card.learned else ""]
+            for n, m in chosen.items()
+        ]
         table("", ["method", "what it does", "needs", "weights"], rows)
 
 
@@ -72,8 +75,15 @@ def sensors(
         show_json(sensor.model_dump(mode="json"))
         return
     rows = [
-        [b.key, b.common_name, "" if b.wavelength is None else f"{b.wavelength:g}", f"{b.resolution:g}", b.unit,
-         f"{b.stored.dtype} x {b.stored.scale:g} + {b.stored.offset:g}", " ".join(b.aliases)]
+        [
+            b.key,
+            b.common_name,
+            "" if b.wavelength is None else f"{b.wavelength:g}",
+            f"{b.resolution:g}",
+            b.unit,
+            f"{b.stored.dtype} x {b.stored.scale:g} + {b.stored.offset:g}",
+            " ".join(b.aliases),
+        ]
         for b in sensor.bands
     ]
     table(sensor.title, ["band", "common name", "nm", "m", "unit", "stored", "also called"], rows)
@@ -107,7 +117,9 @@ def doctor(
 
 
 @app.command()
-def info(place: Annotated[Path, typer.Argument(help="a scene, images, results or weights")], as_json: Json = False) -> None:
+def info(
+    place: Annotated[Path, typer.Argument(help="a scene, images, results or weights")], as_json: Json = False
+) -> None:
     """Say what is in a place: a scene, a results folder, or a weights file.
 
     Example: sitsfusion info fused
