@@ -131,7 +131,7 @@ class BitTest(_Frozen):
         """True where the field makes the pixel unusable; same shape as the layer."""
         field = (layer >> self.shift) & ((1 << self.width) - 1)
         required = sum(1 << bit for bit in self.requires)
-        return np.isin(field, self.values) & ((layer & required) == required)
+        return np.asarray(np.isin(field, self.values) & ((layer & required) == required))
 
 
 class QualityRule(_Frozen):
@@ -154,7 +154,7 @@ class QualityRule(_Frozen):
         if self.invalid_classes:
             return ~np.isin(layer, self.invalid_classes)
         bits = layer.astype(np.int64)
-        return ~np.logical_or.reduce([test.hit(bits) for test in self.invalid_bits])
+        return np.asarray(~np.logical_or.reduce([test.hit(bits) for test in self.invalid_bits]))
 
 
 class BaselineOffset(_Frozen):
@@ -218,8 +218,10 @@ class Sensor(_Frozen):
     def stored(self, keys: Sequence[str], baseline: str | None = None) -> tuple[Encoding, ...]:
         """How the product stores these bands; `baseline` is the item's processing baseline ("05.09") or None."""
         shift = 0.0
-        if self.baseline_offset is not None and baseline is not None and _version(baseline) >= _version(
-            self.baseline_offset.since
+        if (
+            self.baseline_offset is not None
+            and baseline is not None
+            and _version(baseline) >= _version(self.baseline_offset.since)
         ):
             shift = self.baseline_offset.add
         found = [self.band(key).stored for key in keys]
