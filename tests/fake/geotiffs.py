@@ -46,6 +46,7 @@ def write_image(
     offset: float = 0.0,
     tags: dict[str, str] | None = None,
     crs: str | None = CRS,
+    compress: str | None = None,
 ) -> Path:
     """One GeoTIFF of an image [c, h, w] or [h, w]; default grid: 10 m from `CORNER`."""
     bands = image if image.ndim == 3 else image[None]
@@ -54,6 +55,7 @@ def write_image(
     with rasterio.open(
         path, "w", driver="GTiff", count=len(bands), height=bands.shape[1], width=bands.shape[2], dtype=bands.dtype,
         crs=crs and str(box.crs), transform=box.affine, nodata=nodata,
+        compress=compress,
     ) as file:  # fmt: skip
         file.write(bands)
         file.update_tags(**(tags or {}))

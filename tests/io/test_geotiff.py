@@ -510,6 +510,12 @@ def test_pixel_types_that_cannot_be_used(tmp_path: Path) -> None:
         opened(tmp_path)
 
 
+def test_hidden_files_are_not_images(tmp_path: Path) -> None:
+    write_stacks(tmp_path, DAYS)
+    (tmp_path / "._S2_20220105.tif").write_bytes(b"resource fork")
+    assert opened(tmp_path).dates == DATES
+
+
 def test_recognise(tmp_path: Path) -> None:
     assert not geotiff.recognise(tmp_path)
     write_stacks(tmp_path / "deep", DAYS[:1])

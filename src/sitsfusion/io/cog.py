@@ -6,7 +6,8 @@ Everything is written beside its final name and renamed at the end: a file that 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
@@ -16,30 +17,31 @@ import rasterio
 import rasterio.shutil
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from rasterio._err import CPLE_BaseError
+from rasterio.errors import RasterioError
 
-from sitsfusion.errors import GridError
+from sitsfusion.errors import GridError, WriteError
 from sitsfusion.grid import Window, describe
 from sitsfusion.sensors import Encoding
 
 _GDAL_TYPES = {"uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32"}
 _GDAL_TYPES |= {"int32": "Int32", "float32": "Float32", "float64": "Float64"}
+# GDAL keeps 5 % of the machine's memory in every process unless told otherwise.
+_CACHE_MIB = 64
 
 
 @dataclass(frozen=True)
 class Layout:
     """What every image of a series has in common.
 
-    `bands`: names written as band descriptions; `encodings`: one per band, all of one dtype; `units`: one per band.
+    `bands`: names written as band descriptions; `encodings`: one per band, all of one dtype and nodata number;
+    `units`: one per band.
     """
 
     grid: GeoBox
     bands: tuple[str, ...]
     encodings: tuple[Encoding, ...]
     units: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        if self.grid.crs is None:
-            raise GridError(f"a GeoTIFF needs a coordinate system, this grid has none: {describe(self.grid)}")
 
     @property
     def dtype(self) -> str:
@@ -49,10 +51,28 @@ class Layout:
     def nodata(self) -> float | None:
         return self.encodings[0].nodata
 
+    @property
+    def wkt(self) -> str:
+        """The coordinate system.
+
+        Raises:
+            GridError: there is none.
+        """
+        if self.grid.crs is None:
+            raise GridError(f"a GeoTIFF needs a coordinate system, this grid has none: {describe(self.grid)}")
+        return str(self.grid.crs.to_wkt())
+
     def encode(self, values: NDArray[np.float32], what: str) -> NDArray[np.generic]:
         """Physical values [c, h, w] to stored numbers; `what` names the image in errors."""
         pairs = zip(self.bands, self.encodings, values, strict=True)
         return np.stack([encoding.encode(band, f"{what}, band {name}") for name, encoding, band in pairs])
+
+
+@contextmanager
+def gdal_limits() -> Iterator[None]:
+    """Bound the memory that GDAL keeps for itself, in this process."""
+    with rasterio.Env(GDAL_CACHEMAX=_CACHE_MIB):
+        yield
 
 
 def write_cog(
@@ -63,36 +83,56 @@ def write_cog(
     tags: Mapping[str, str],
     overviews: bool = True,
 ) -> None:
-    """Write stored numbers [c, h, w] as a COG with CRS, band names, scale, offset, nodata and tags."""
-    part = path.with_suffix(".part.tif")
+    """Write stored numbers [c, h, w] as a COG with CRS, band names, scale, offset, nodata and tags.
+
+    Raises:
+        GridError: no coordinate system.
+        WriteError: the disk is full or not writable; nothing is left behind.
+    """
     profile = {
         "driver": "COG",
         "count": len(layout.bands),
         "height": layout.grid.shape.y,
         "width": layout.grid.shape.x,
         "dtype": layout.dtype,
-        "crs": layout.grid.crs.to_wkt(),
+        "crs": layout.wkt,
         "transform": layout.grid.affine,
         "nodata": layout.nodata,
         **_creation_options(layout.dtype, overviews),
     }
-    with rasterio.open(part, "w", **profile) as image:
+    with _put_in_place(path) as part, rasterio.open(part, "w", **profile) as image:
         image.write(stored)
         image.update_tags(**tags)
         image.descriptions = layout.bands
         image.scales = tuple(e.scale for e in layout.encodings)
         image.offsets = tuple(e.offset for e in layout.encodings)
         image.units = layout.units
-    os.replace(part, path)
 
 
 def mosaic_cog(path: Path, vrt: str) -> None:
-    """Copy a virtual mosaic (its XML) into one COG, block by block: memory does not grow with the image."""
-    part = path.with_suffix(".part.tif")
-    with rasterio.open(vrt) as source:
+    """Copy a virtual mosaic (its XML) into one COG, block by block: memory does not grow with the image.
+
+    Raises:
+        WriteError: the disk is full or not writable, or a file of the mosaic is missing or damaged; nothing is left
+            behind.
+    """
+    with _put_in_place(path) as part, rasterio.open(vrt) as source:
         options = _creation_options(source.dtypes[0], overviews=True)
         rasterio.shutil.copy(source, part, driver="COG", **options)
-    os.replace(part, path)
+
+
+@contextmanager
+def _put_in_place(path: Path) -> Iterator[Path]:
+    """A name to write to, which becomes `path` when all went well and is removed when not."""
+    part = path.with_suffix(".part.tif")
+    try:
+        yield part
+        part.replace(path)
+    except (RasterioError, CPLE_BaseError, OSError) as error:
+        raise WriteError(f"{path} cannot be written ({error}); is the disk full, or a file damaged?") from error
+    finally:
+        for rest in path.parent.glob(f"{part.name}*"):  # GDAL's own temporary files too
+            rest.unlink()
 
 
 def vrt_xml(layout: Layout, parts: Sequence[tuple[Path, Window]], tags: Mapping[str, str], base: Path | None) -> str:
@@ -103,7 +143,7 @@ def vrt_xml(layout: Layout, parts: Sequence[tuple[Path, Window]], tags: Mapping[
     a = layout.grid.affine
     lines = [
         f'<VRTDataset rasterXSize="{layout.grid.shape.x}" rasterYSize="{layout.grid.shape.y}">',
-        f"<SRS>{escape(layout.grid.crs.to_wkt())}</SRS>",
+        f"<SRS>{escape(layout.wkt)}</SRS>",
         f"<GeoTransform>{a.c!r}, {a.a!r}, {a.b!r}, {a.f!r}, {a.d!r}, {a.e!r}</GeoTransform>",
         "<Metadata>",
         *(f"<MDI key={quoteattr(key)}>{escape(value)}</MDI>" for key, value in tags.items()),
