@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sitsfusion.engine.job import Resources
     from sitsfusion.engine.outputs import OutputSpec
     from sitsfusion.errors import SitsFusionError
+    from sitsfusion.grid import Window
     from sitsfusion.io import open_scene
     from sitsfusion.prediction import Prediction, open_prediction
     from sitsfusion.query import RoleQuery, query_of
@@ -35,6 +36,7 @@ _WHERE = {
     "Scene": "sitsfusion.scene",
     "SitsFusionError": "sitsfusion.errors",
     "Wanted": "sitsfusion.api",
+    "Window": "sitsfusion.grid",
     "fuse": "sitsfusion.api",
     "open_prediction": "sitsfusion.prediction",
     "open_scene": "sitsfusion.io",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -11,12 +13,13 @@ from typing import Any
 
 from sitsfusion import methods
 from sitsfusion.dates import parse_dates
+from sitsfusion.doctor import check_radiometry
 from sitsfusion.engine.finalise import finalise
 from sitsfusion.engine.job import Job, Resources, plan_job
 from sitsfusion.engine.outputs import OutputSpec
 from sitsfusion.engine.run import Outcome, Progress, run_job
 from sitsfusion.engine.survey import with_clear_shares
-from sitsfusion.errors import RunError
+from sitsfusion.errors import InputError, RunError
 from sitsfusion.io import open_scene
 from sitsfusion.methods.base import Method
 from sitsfusion.prediction import Prediction, open_prediction
@@ -44,6 +47,7 @@ def plan(
     output: OutputSpec,
     wanted: Wanted = Wanted(),
     resources: Resources = Resources(),
+    check: bool = True,
     **options: Any,
 ) -> Job:
     """Decide everything about a job and write nothing.
@@ -55,6 +59,8 @@ def plan(
         output: where and how to write.
         wanted: roles, bands and resolution, if not all bands of all images at the finest grid.
         resources: device, precision, workers, memory budget, tile size, seed.
+        check: look at a small window of some images of each role and refuse numbers that are no reflectances or
+            kelvins (a scale or offset that was not applied).
         **options: of the method.
 
     Raises:
@@ -62,6 +68,8 @@ def plan(
     """
     scene = place if isinstance(place, Scene) else open_scene(place)
     chosen = methods.make(method, options)
+    if check:
+        _refuse_absurd_numbers(scene)
     if chosen.card.needs_clear_share:
         scene = with_clear_shares(scene)
     return plan_job(scene, _query(scene, chosen, dates, wanted), chosen, output, resources)
@@ -76,6 +84,7 @@ def fuse(
     wanted: Wanted = Wanted(),
     resources: Resources = Resources(),
     progress: Progress | None = None,
+    check: bool = True,
     **options: Any,
 ) -> Prediction:
     """Fuse the images of a place: every band wanted, at every date, with quality layers and provenance.
@@ -91,6 +100,7 @@ def fuse(
         wanted: roles, bands, resolution.
         resources: of the machine.
         progress: called after each tile.
+        check: refuse numbers that are no reflectances or kelvins.
         **options: of the method.
 
     Returns:
@@ -100,12 +110,12 @@ def fuse(
         RunError: some tiles failed; the others are written and a repeated call runs only the failed ones.
         SitsFusionError: as `plan`.
     """
-    temporary = tempfile.TemporaryDirectory(prefix="sitsfusion-") if out is None else None
+    temporary = _TemporaryFolder() if out is None else None
     if temporary is not None:
-        spec = OutputSpec(Path(temporary.name), format="zarr", encoding="float32")
+        spec = OutputSpec(temporary.path, format="zarr", encoding="float32")
     else:
         spec = out if isinstance(out, OutputSpec) else OutputSpec(Path(str(out)))
-    job = plan(place, dates, method, output=spec, wanted=wanted, resources=resources, **options)
+    job = plan(place, dates, method, output=spec, wanted=wanted, resources=resources, check=check, **options)
     outcome = execute(job, progress=progress)
     if not outcome.complete:
         first = outcome.failed[0]
@@ -116,6 +126,14 @@ def fuse(
     return open_prediction(spec.folder, keep=temporary)
 
 
+class _TemporaryFolder:
+    """A folder that goes with its last reference."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="sitsfusion-"))
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+
 def execute(
     job: Job, *, overwrite: bool = False, shard: tuple[int, int] = (0, 1), progress: Progress | None = None
 ) -> Outcome:
@@ -124,6 +142,13 @@ def execute(
     if shard[1] == 1:
         finalise(job)
     return outcome
+
+
+def _refuse_absurd_numbers(scene: Scene) -> None:
+    problems = [finding for finding in check_radiometry(scene) if finding.level == "error"]
+    if problems:
+        listed = "; ".join(f"{p.role}: {p.message} -> {p.remedy}" for p in problems)
+        raise InputError(f"{listed} (`sitsfusion doctor` says more)")
 
 
 def _query(scene: Scene, method: Method, dates: Dates, wanted: Wanted) -> Query:

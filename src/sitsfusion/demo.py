@@ -88,19 +88,19 @@ def _weightless() -> list[str]:
 
 
 def _truth(made: Simulated, cube: Cube) -> Cube:
-    """The truth at the dates and on the grid of a predicted cube."""
+    """The truth at the dates, in the bands and on the grid of a predicted cube."""
     role = "fine" if cube.sensor.name == made.scene["fine"].sensor.name else "coarse"
-    return Cube.from_array(
-        made.truth(role, cube.dates), sensor=cube.sensor, bands=cube.bands, grid=cube.grid, dates=cube.dates
-    )
+    at = [made.scene[role].bands.index(key) for key in cube.bands]
+    values = made.truth(role, cube.dates)[:, at]
+    return Cube.from_array(values, sensor=cube.sensor, bands=cube.bands, grid=cube.grid, dates=cube.dates)
 
 
 def _tables(made: Simulated, results: dict[str, Prediction]) -> list[tuple[str, list[str], list[list[str]]]]:
     tables = []
-    for role, unit in (("fine", "reflectance x 1000"), ("coarse", "reflectance x 1000; LST in kelvin")):
-        bands = next(iter(results.values()))[role].bands
+    for role, cube in next(iter(results.values())).cubes.items():
+        bands = [f"{b.key}, K" if b.unit == "kelvin" else b.key for b in cube.band_info()]
         rows = [[name, *_errors(made, found[role])] for name, found in results.items()]
-        title = f"{role}: root mean square error against the truth at 10 m, all dates ({unit})"
+        title = f"{role}: root mean square error against the truth at 10 m, all dates (reflectance x 1000, or kelvin)"
         tables.append((title, ["method", *bands], rows))
     return tables
 

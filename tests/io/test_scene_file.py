@@ -54,6 +54,7 @@ def test_a_scene_file_opens(places: Path, name: str) -> None:
     assert {role: c.dates for role, c in scene.cubes.items()} == {
         "fine": (date(2022, 1, 5), date(2022, 1, 10)),
         "coarse": (date(2022, 1, 7),),
+        "thermal": (date(2022, 1, 7),),  # came with the coarse place
     }
     assert scene.per_cell("fine") == 3
     assert scene["coarse"].grid.affine.a == 30
@@ -144,6 +145,21 @@ def test_the_role_need_not_be_the_readers(places: Path) -> None:
     assert scene["fine"].bands == ("B04", "B05")
     with pytest.raises(InputError, match="holds coarse, thermal images; which are the sar ones is not clear"):
         open_scene({"sar": RoleSource(path=places / "l8", sensor=L8)})
+
+
+def test_what_a_place_holds_besides_joins_on_the_same_grid(places: Path) -> None:
+    """The temperature that came with Landsat is resampled as Landsat is."""
+    scene = open_scene(read_scene_file(text_of(places, SCENE)))
+    assert scene["thermal"].grid == scene["coarse"].grid
+    assert scene["thermal"].bands == ("LST",)
+
+
+def test_two_places_that_both_hold_temperatures(places: Path) -> None:
+    landsat = RoleSource(path=places / "l8", sensor="landsat-8-9-c2-l2")
+    with pytest.raises(InputError, match="both hold thermal images"):
+        open_scene({"coarse": landsat, "fine": landsat})
+    named = open_scene({"coarse": landsat, "thermal": landsat})
+    assert set(named.cubes) == {"coarse", "thermal"}
 
 
 def test_duplicates_are_passed_on(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from odc.geo.geom import Geometry
+from rasterio.features import bounds as geometry_bounds
+from rasterio.warp import transform_geom
 
 from sitsfusion import methods
 from sitsfusion.api import Wanted, plan
@@ -94,7 +95,7 @@ def _bounds(path: Path, scene: Scene) -> Sequence[float]:
         raise InputError(f"{path} holds no GeoJSON geometry with coordinates")
     if scene.cells.crs is None:
         raise InputError(f"{scene.name} has no coordinate system, so --aoi cannot be placed in it; use --size")
-    boxes = [Geometry(shape, "EPSG:4326").to_crs(scene.cells.crs).boundingbox.bbox for shape in shapes]
+    boxes = [geometry_bounds(transform_geom("EPSG:4326", scene.cells.crs.to_wkt(), shape)) for shape in shapes]
     left, bottom, right, top = zip(*boxes, strict=True)
     return min(left), min(bottom), max(right), max(top)
 

@@ -109,11 +109,40 @@ def open_scene(
     if file is None:
         path = Path(cast(Place, place))
         cubes, name = open_cubes(path, opening), path.stem
+        hosts: dict[str, str] = {}
     else:
-        cubes = {role: open_role(role, source, opening) for role, source in file.roles.items()}
+        cubes, hosts = open_roles({**file.roles}, opening)
         wanted = {role: source.resample for role, source in file.roles.items() if source.resample is not None}
         name, origin = file.name, origin or file.origin
-    return Scene(resampled(cubes, {**wanted, **(resample or {})}), origin, name)
+    wanted |= resample or {}
+    wanted = {**{guest: wanted[host] for guest, host in hosts.items() if host in wanted}, **wanted}
+    return Scene(resampled(cubes, wanted), origin, name)
+
+
+def open_roles(roles: Mapping[str, RoleSource], general: Opening) -> tuple[dict[str, Cube], dict[str, str]]:
+    """The cubes of several roles, and what their places hold besides.
+
+    A place may hold more than the role it was given for: Landsat reflectance comes with surface temperature. Nothing
+    is lost: such cubes (`thermal`, `pan`, `sar`, `dem`) join under their own role, unless that role was given.
+
+    Returns:
+        The cubes by role; and for each cube that joined, the role whose place it came from.
+
+    Raises:
+        InputError: two places both bring the same role.
+    """
+    cubes: dict[str, Cube] = {}
+    hosts: dict[str, str] = {}
+    for role, source in roles.items():
+        found = _open_place(role, source, general)
+        cubes[role] = _pick(role, found, source.path)
+        for guest, cube in found.items():
+            if guest in roles or guest in ("fine", "coarse"):
+                continue
+            if guest in hosts:
+                raise InputError(f"the {hosts[guest]} and {role} places both hold {guest} images; name one: {guest}=PLACE")
+            cubes[guest], hosts[guest] = cube, role
+    return cubes, hosts
 
 
 def open_cubes(path: Path, opening: Opening | None = None) -> dict[str, Cube]:
@@ -173,8 +202,8 @@ def as_scene_file(place: Place | SceneFile | Mapping[str, Place | RoleSource]) -
     return None if file is None else read_scene_file(file)
 
 
-def open_role(role: str, source: RoleSource, general: Opening) -> Cube:
-    """The cube of one role; what its entry does not say is taken from `general`. Not resampled yet."""
+def _open_place(role: str, source: RoleSource, general: Opening) -> dict[str, Cube]:
+    """All cubes of a role's place; what its entry does not say is taken from `general`. Not resampled yet."""
     opening = Opening(
         source.reader or general.reader,
         source.sensor or general.sensor,
@@ -182,11 +211,10 @@ def open_role(role: str, source: RoleSource, general: Opening) -> Cube:
         source.options or general.options,
     )
     try:
-        cubes = open_cubes(source.path, opening)
+        return open_cubes(source.path, opening)
     except InputError as error:
         error.add_note(f"while opening the {role} images")
         raise
-    return _pick(role, cubes, source.path)
 
 
 def _pick(role: str, cubes: Mapping[str, Cube], path: Path) -> Cube:

@@ -18,7 +18,7 @@ from sitsfusion.methods.base import Method
 _TABLE = {
     "closest": "sitsfusion.methods.closest:Closest",
     "naive": "sitsfusion.methods.naive:Naive",
-    "tamrfsits": "sitsfusion.methods.tamrfsits:Tamrfsits",
+    "tamrfsits": "sitsfusion.methods.tamrfsits.method:Tamrfsits",
 }
 _REGISTERED: dict[str, type[Method]] = {}
 _M = TypeVar("_M", bound=type[Method])

@@ -319,9 +319,10 @@ def _check(layers: Sequence[Layer], max_pixels: int) -> None:
     if empty:
         raise InputError(f"no dates in {', '.join(empty)}; leave such layers out of the page")
     _check_units(layers)
-    crs = {str(layer.cube.grid.crs) for layer in layers}
-    if len(crs) > 1:
-        raise GridError(f"the layers have different coordinate systems ({', '.join(sorted(crs))}); warp them to one")
+    first = layers[0].cube.grid.crs
+    if any(layer.cube.grid.crs != first for layer in layers):
+        found = ", ".join(f"{layer.name}: {layer.cube.grid.crs}" for layer in layers)
+        raise GridError(f"the layers have different coordinate systems ({found}); warp them to one")
     for layer in layers:
         affine = layer.cube.grid.affine
         if not layer.cube.grid.axis_aligned or affine.a <= 0 or affine.e >= 0:
