@@ -2,8 +2,8 @@
 
     python benchmarks/real_inputs.py CASES_DIR OUT_DIR
 
-CASES_DIR holds the folders `s2_l8_belgium_a` and `sen12mscrts_italy_a` with their `data.npz`. Pixels are not rescaled or
-resampled. OUT_DIR receives
+CASES_DIR holds the folders `s2_l8_belgium_a` and `sen12mscrts_italy_a` with their `data.npz`. Pixels are neither
+rescaled nor resampled. OUT_DIR receives
 
     belgium/s2/S2_20170804_10m.tif      B02 B03 B04 B08, described bands, uint16, 0 = no data
     belgium/s2/S2_20170804_20m.tif      B05 B06 B07 B8A B11 B12, and S2_20170804_SCL.tif, both at 20 m

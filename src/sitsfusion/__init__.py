@@ -44,7 +44,25 @@ _WHERE = {
     "query_of": "sitsfusion.query",
 }
 
-__all__ = [*sorted(_WHERE), "__version__"]  # noqa: PLE0604
+__all__ = [
+    "Cube",
+    "Frame",
+    "Item",
+    "OutputSpec",
+    "Prediction",
+    "Resources",
+    "RoleQuery",
+    "Scene",
+    "SitsFusionError",
+    "Wanted",
+    "Window",
+    "__version__",
+    "fuse",
+    "open_prediction",
+    "open_scene",
+    "plan",
+    "query_of",
+]
 
 
 def __getattr__(name: str) -> Any:

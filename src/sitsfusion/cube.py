@@ -45,7 +45,7 @@ class Item:
     view_azimuth: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stored:
     """Pixels as a source keeps them.
 
@@ -58,7 +58,7 @@ class Stored:
     clear: NDArray[np.bool_] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Frame:
     """One decoded image: `values` [c, h, w] float32 in physical units (NaN where never observed); `valid` [h, w] bool.
 
@@ -113,8 +113,7 @@ class Cube:
 
     def __post_init__(self) -> None:
         check_series(self.dates, self.sensor.name)
-        for key in self.bands:
-            self.sensor.band(key)
+        check_bands(self.sensor, self.bands)
         defaults: dict[str, object] = {
             "items": tuple(Item(id=f"{self.sensor.name}_{day:%Y%m%d}") for day in self.dates),
             "native": tuple(1 for _ in self.bands),
@@ -153,6 +152,8 @@ class Cube:
         """
         keys = sensor.resolve(bands)
         _check_array(values, valid, (len(dates), len(keys), *grid.shape), encoded=encodings is not None)
+        if encodings is not None:
+            _same_length("encodings", encodings, "bands", keys)
         physical = tuple(Encoding(dtype="float32") for _ in keys)
         source = ArraySource(values, valid, tuple(encodings) if encodings is not None else physical)
         return cls(sensor, keys, grid, tuple(dates), source, tuple(items), tuple(native))
@@ -188,7 +189,6 @@ class Cube:
             native=tuple(self.native[i] for i in at_bands),
             dates=tuple(self.dates[i] for i in at_dates),
             items=tuple(self.items[i] for i in at_dates),
-            # an empty tuple would mean "all of the source" again
             _band_index=tuple(self._band_index[i] for i in at_bands),
             _date_index=tuple(self._date_index[i] for i in at_dates),
         )
@@ -241,10 +241,10 @@ class Cube:
 
     def load(self) -> Cube:
         """The same cube with its pixels in memory, as stored."""
-        frames = [self.stored(t) for t in range(len(self))]
+        frames = tuple(self.stored(t) for t in range(len(self)))
         return replace(
             self,
-            source=LoadedSource(tuple(frames), tuple(dict(self.fingerprint(t)) for t in range(len(self)))),
+            source=LoadedSource(frames, self.source, self._date_index),
             _band_index=tuple(range(len(self.bands))),
             _date_index=tuple(range(len(self))),
             _window=Window(0, 0, *self.grid.shape),
@@ -261,16 +261,15 @@ class Cube:
         """What identifies the stored pixels of date `t`."""
         return self.source.fingerprint(self._date_index[t])
 
-    def stored_bytes(self) -> int:
-        """Bytes of the cube's pixels once loaded as stored (two per value and one for validity when unknown)."""
-        t, c, h, w = self.shape
-        return t * h * w * (2 * c + 1)
+    def pixel_bytes(self) -> int:
+        """Bytes of one pixel of one date, uncompressed, as the product stores it: its bands and one for validity."""
+        return sum(np.dtype(band.stored.dtype).itemsize for band in self.band_info()) + 1
 
     def _find_bands(self, bands: Iterable[str]) -> list[int]:
         keys = self.sensor.resolve(bands)
         missing = [key for key in keys if key not in self.bands]
         if missing:
-            found = ', '.join(self.bands)
+            found = ", ".join(self.bands)
             raise MissingBandError(f"{self.sensor.name} cube has no {', '.join(missing)}; it has {found}")
         return [self.bands.index(key) for key in keys]
 
@@ -283,7 +282,7 @@ class Cube:
         return [at[day] for day in wanted]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ArraySource:
     """Pixels in one array: `values` [t, c, h, w], `valid` [t, h, w] or None, one encoding per band."""
 
@@ -303,12 +302,13 @@ class ArraySource:
         return {"array": digest.hexdigest(), "encodings": [e.model_dump() for e in self.encodings]}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LoadedSource:
-    """Frames read from another source, kept as stored."""
+    """Frames read from another source, kept as stored. They are identified as there: loading makes no other data."""
 
     frames: tuple[Stored, ...]
-    prints: tuple[dict[str, object], ...]
+    source: Source
+    index: tuple[int, ...]
 
     def read(self, t: int, bands: Sequence[int], window: Window) -> Stored:
         frame, (rows, cols) = self.frames[t], window.slices
@@ -316,7 +316,24 @@ class LoadedSource:
         return Stored(frame.values[list(bands), rows, cols], tuple(frame.encodings[i] for i in bands), clear)
 
     def fingerprint(self, t: int) -> Mapping[str, object]:
-        return self.prints[t]
+        return self.source.fingerprint(self.index[t])
+
+
+def check_bands(sensor: Sensor, keys: Sequence[str]) -> None:
+    """Bands must be canonical keys of their sensor, at least one, none twice.
+
+    Raises:
+        InputError: no band, or a band twice.
+        MissingBandError: a band that the sensor lacks.
+    """
+    if not keys:
+        raise InputError(f"{sensor.name}: no band; choose from {', '.join(sensor.keys)}")
+    repeated = sorted({key for key in keys if list(keys).count(key) > 1})
+    if repeated:
+        raise InputError(f"{sensor.name}: band {', '.join(repeated)} is named more than once (aliases are one band)")
+    unknown = [key for key in keys if key not in sensor.keys]
+    if unknown:
+        raise MissingBandError(f"{sensor.name} has no band {', '.join(unknown)}; it has {', '.join(sensor.keys)}")
 
 
 def _same_length(a: str, first: Sequence[object], b: str, second: Sequence[object]) -> None:
@@ -336,3 +353,5 @@ def _check_array(
             f"values are {values.dtype}: without `encodings` they must be floating point in physical units; "
             "give encodings (scale, offset, nodata per band) for stored integers"
         )
+    if not (np.issubdtype(values.dtype, np.floating) or np.issubdtype(values.dtype, np.integer)):
+        raise InputError(f"values are {values.dtype}; expected integers or floating point")

@@ -20,13 +20,17 @@ _DAY = re.compile(r"^(\d{4})[-./]?(\d{2})[-./]?(\d{2})$")
 _STEP = re.compile(r"^(\d+)d?$")
 
 
-def parse_day(text: str | date) -> date:
-    """A calendar day from `2022-01-31`, `20220131`, `2022.01.31` or `2022/01/31` (or a date, or a datetime)."""
+def parse_day(text: str | date | np.datetime64) -> date:
+    """A calendar day from `2022-01-31`, `20220131`, `2022.01.31` or `2022/01/31` (or a date, or a date and time).
+
+    Raises:
+        DateError: not a date.
+    """
     if isinstance(text, datetime):
         return text.date()
     if isinstance(text, date):
         return text
-    match = _DAY.match(text.strip())
+    match = _DAY.match(str(text).strip().partition("T")[0] if isinstance(text, np.datetime64) else str(text).strip())
     try:
         if match is None:
             raise ValueError("not of the form YYYY-MM-DD")
@@ -56,11 +60,17 @@ def distance(days: Iterable[date], target: date) -> NDArray[np.int64]:
 
 
 def check_series(days: Sequence[date], what: str) -> None:
-    """The dates of a cube must be unique and increasing.
+    """The dates of a cube must be days (not moments), unique and increasing.
 
     Raises:
         DateError: names the repeated or misplaced dates.
     """
+    for day in days:
+        if isinstance(day, datetime) or not isinstance(day, date):
+            raise DateError(
+                f"{what}: {day!r} is not a calendar day (datetime.date); "
+                "make days of times with `dates.solar_day`, of texts with `dates.parse_day`"
+            )
     repeated = sorted(day for day, count in Counter(days).items() if count > 1)
     if repeated:
         raise DateError(
@@ -109,7 +119,7 @@ def _expand(part: str, inputs: Sequence[date]) -> Sequence[date]:
     pieces = part.split("/")
     if _DAY.match(pieces[0]) and len(pieces) in (2, 3):
         start, end, rule = parse_day(pieces[0]), parse_day(pieces[1]), (pieces[2:] or ["1d"])[0]
-    elif len(pieces) == 1 and inputs:
+    elif len(pieces) == 1 and inputs and (_STEP.match(part) or "+" in part):
         start, end, rule = inputs[0], inputs[-1], part
     else:
         raise DateError(f"{part!r} is not a date, a range START/END/STEP, a step such as 5d, 1+15, or `inputs`")

@@ -35,6 +35,10 @@ class ReadError(SitsFusionError, OSError):
     """A file is missing, truncated, corrupt, or not what its name says."""
 
 
+class WriteError(SitsFusionError, OSError):
+    """A file cannot be written: the disk is full, or it may not be written to."""
+
+
 class EncodingError(SitsFusionError, ValueError):
     """A physical value does not fit the integer encoding it was to be written in."""
 
@@ -55,7 +59,8 @@ class MissingExtraError(SitsFusionError, ImportError):
     """An optional dependency is absent; the message names the extra that brings it."""
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs an optional dependency that is not installed: pip install 'sitsfusion[{extra}]'")
+        remedy = f"pip install 'sitsfusion[{extra}]'"
+        super().__init__(f"{what} needs an optional dependency that is not installed: {remedy}")
 
 
 class RunError(SitsFusionError, RuntimeError):

@@ -46,9 +46,9 @@ class Window:
 
     def padded(self, margin: int, within: tuple[int, int]) -> Window:
         """Grown by `margin` on every side and clipped to `[0, height) x [0, width)`."""
-        return Window(
-            self.row - margin, self.col - margin, self.height + 2 * margin, self.width + 2 * margin
-        ).clipped(within)
+        return Window(self.row - margin, self.col - margin, self.height + 2 * margin, self.width + 2 * margin).clipped(
+            within
+        )
 
     def clipped(self, within: tuple[int, int]) -> Window:
         """The part inside `[0, height) x [0, width)`."""
@@ -125,15 +125,22 @@ def refine(cells: GeoBox, n: int) -> GeoBox:
 def describe(grid: GeoBox) -> str:
     """One line for messages: size, pixel, corner, CRS."""
     a = grid.affine
-    crs = "no CRS" if grid.crs is None else str(grid.crs)
-    return f"{grid.shape.y} x {grid.shape.x} pixels of {a.a:g} x {-a.e:g} from ({a.c:.10g}, {a.f:.10g}), {crs}"
+    size, corner = f"{grid.shape.y} x {grid.shape.x}", f"({a.c:.10g}, {a.f:.10g})"
+    return f"{size} pixels of {a.a:g} x {-a.e:g} from {corner}, {crs_name(grid)}"
+
+
+def crs_name(grid: GeoBox) -> str:
+    """The EPSG code of a grid's coordinate system where it has one, else its definition; "no CRS" without one."""
+    if grid.crs is None:
+        return "no CRS"
+    return str(grid.crs) if grid.crs.epsg is None else f"EPSG:{grid.crs.epsg}"
 
 
 def _same_crs(grids: Mapping[str, GeoBox]) -> None:
     found = {name: grid.crs for name, grid in grids.items()}
     if len(set(found.values())) > 1:
         listed = "; ".join(f"{name}: {crs or 'no CRS'}" for name, crs in found.items())
-        raise GridError(f"the grids have different coordinate systems ({listed}); warp them to one (--resample-to ROLE)")
+        raise GridError(f"the grids have different coordinate systems ({listed}); warp them to one (--resample ROLE)")
 
 
 def _axis(axes: Mapping[str, tuple[float, float, int]], letter: str) -> tuple[float, int, float]:
@@ -141,8 +148,8 @@ def _axis(axes: Mapping[str, tuple[float, float, int]], letter: str) -> tuple[fl
     cell = _common_step({name: step for name, (_, step, _) in axes.items()}, letter)
     anchor = _anchor(axes, cell, letter)
     # the common extent, in whole cells
-    first = max(ceil((start - anchor) / cell - TOLERANCE * step / cell) for start, step, _ in axes.values())
-    last = min(floor((start + step * size - anchor) / cell + TOLERANCE * step / cell) for start, step, size in axes.values())
+    first = max(ceil((start - anchor - TOLERANCE * step) / cell) for start, step, _ in axes.values())
+    last = min(floor((start + step * size - anchor + TOLERANCE * step) / cell) for start, step, size in axes.values())
     if last <= first:
         spans = "; ".join(f"{n}: {s:g} to {s + d * k:g}" for n, (s, d, k) in axes.items())
         raise GridError(f"the grids have no common extent along {letter} of at least one cell of {cell:g} ({spans})")

@@ -21,7 +21,7 @@ from sitsfusion.dates import parse_day
 from sitsfusion.errors import InputError, ReadError
 from sitsfusion.grid import Window
 from sitsfusion.io import rasters
-from sitsfusion.io.files import sampled_digest
+from sitsfusion.io.files import sampled_digest, tree_digest
 from sitsfusion.sensors import Encoding
 
 NOTE = "prediction.json"
@@ -64,11 +64,15 @@ class Prediction:
         return self.cubes[role]
 
     def quality(self, role: str, day: date) -> dict[str, NDArray[np.int16]]:
-        """The layers `invalid`, `days_to_clear` and `clear_count` [h, w] of one image."""
-        cube = self[role]
-        source, t = cube.source, cube.select(dates=[day])._date_index[0]
-        assert isinstance(source, ResultSource)
-        layers = source.images.layers(t, Window(0, 0, *cube.grid.shape))
+        """The layers `invalid`, `days_to_clear` and `clear_count` [h, w] of one image.
+
+        Raises:
+            InputError: no such role or date, or a cube that is not as `open_prediction` made it.
+        """
+        cube = self[role].select(dates=[day])
+        if not isinstance(cube.source, ResultSource):
+            raise InputError(f"the {role} cube has no quality layers; ask the prediction that `open_prediction` gives")
+        layers = cube.source.images.layers(cube._date_index[0], Window(0, 0, *cube.grid.shape))
         return dict(zip(QUALITY_BANDS, layers, strict=True))
 
 
@@ -135,10 +139,11 @@ class ZarrImages:
         return self._read(self.quality, QUALITY_BANDS, t, window).astype(np.int16)
 
     def identity(self, t: int) -> str:
-        return f"{self.group.parent.parent.name}/{self.group.name}/{t}"
+        return f"{tree_digest(self.group)}/{t}"
 
     def _read(self, path: Path, names: Sequence[str], t: int, window: Window) -> NDArray[np.generic]:
-        group, (rows, cols) = zarr.open_group(str(path), mode="r"), window.slices
+        group: Any = zarr.open_group(str(path), mode="r")
+        rows, cols = window.slices
         return np.stack([np.asarray(group[name][t, rows, cols]) for name in names])
 
 
@@ -170,8 +175,8 @@ def _cube(folder: Path, note: Mapping[str, Any], product: Mapping[str, Any], pro
     a = product["grid"]
     grid = GeoBox(tuple(a["shape"]), Affine(*a["transform"]), a["crs"])
     stored: Images
-    if note["format"] == "zarr":
-        stored = ZarrImages(folder / next(iter(images.values())), folder / next(iter(quality.values())), bands)
+    if note["format"] == "zarr" and images:
+        stored = ZarrImages(folder / images[dates[0]], folder / quality[dates[0]], bands)
         index = tuple(product["dates"].index(day) for day in dates)
     else:
         stored = TiffImages(tuple(folder / images[d] for d in dates), tuple(folder / quality[d] for d in dates))

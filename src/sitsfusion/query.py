@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from typing import NamedTuple
 
+from sitsfusion.cube import check_bands
+from sitsfusion.dates import check_series, parse_day
 from sitsfusion.errors import DateError, InputError, MissingBandError
 from sitsfusion.scene import Scene
 from sitsfusion.sensors import Sensor
@@ -13,12 +16,24 @@ from sitsfusion.sensors import Sensor
 
 @dataclass(frozen=True)
 class RoleQuery:
-    """What is wanted of one role: `bands` and `dates` of a `sensor`, `per_cell` output pixels along a cell's side."""
+    """What is wanted of one role: `bands` and `dates` of a `sensor`, `per_cell` output pixels along a cell's side.
+
+    Raises:
+        InputError: no band, a band or date twice, dates out of order, less than one pixel per cell.
+    """
 
     sensor: Sensor
     bands: tuple[str, ...]
     dates: tuple[date, ...]
     per_cell: int
+
+    def __post_init__(self) -> None:
+        check_bands(self.sensor, self.bands)
+        check_series(self.dates, f"dates asked for of {self.sensor.name}")
+        if not self.dates:
+            raise DateError(f"no date asked for of {self.sensor.name}")
+        if self.per_cell < 1:
+            raise InputError(f"{self.per_cell} output pixels per cell are not possible; give 1 or more")
 
     def at(self, dates: Sequence[date]) -> RoleQuery:
         """The same for other dates."""
@@ -28,10 +43,20 @@ class RoleQuery:
 Query = Mapping[str, RoleQuery]
 
 
+class Output(NamedTuple):
+    """What a method can give of one role: bands of a sensor, usually at `per_cell` pixels along a cell's side (None:
+    the scene's finest).
+    """
+
+    sensor: Sensor
+    bands: tuple[str, ...]
+    per_cell: int | None = None
+
+
 def query_of(
     scene: Scene,
-    dates: Sequence[date],
-    outputs: Mapping[str, tuple[Sensor, tuple[str, ...]]],
+    dates: Sequence[date | str],
+    outputs: Mapping[str, Output],
     *,
     roles: Sequence[str] | None = None,
     bands: Mapping[str, Sequence[str]] | None = None,
@@ -41,11 +66,11 @@ def query_of(
 
     Args:
         scene: gives the lattice.
-        dates: wanted of every role.
-        outputs: sensor and bands that can be asked for, by role.
+        dates: wanted of every role (dates, or texts that `parse_day` reads), in any order.
+        outputs: what can be asked for, by role.
         roles: which outputs (default: those whose images the scene has).
         bands: by role, if not all.
-        resolution: output pixel in the unit of the CRS; must divide a cell (default: the scene's finest pixel).
+        resolution: output pixel in the unit of the CRS; must divide a cell (default: what the method usually gives).
 
     Raises:
         InputError: a role that cannot be given, or a resolution that does not divide a cell.
@@ -57,19 +82,23 @@ def query_of(
     chosen = list(roles) if roles is not None else [role for role in outputs if role in scene]
     unknown = sorted((set(chosen) | set(bands or ())) - set(outputs))
     if unknown or not chosen:
-        raise InputError(f"cannot predict {', '.join(unknown) or 'anything'}; possible: {', '.join(outputs) or 'nothing'}")
-    n = _finest(scene) if resolution is None else _pixels_per_cell(scene, resolution)
-    days = tuple(sorted(set(dates)))
-    return {role: RoleQuery(outputs[role][0], _bands(role, *outputs[role], bands), days, n) for role in chosen}
+        possible = ", ".join(outputs) or "nothing"
+        raise InputError(f"cannot predict {', '.join(unknown) or 'anything'}; possible: {possible}")
+    asked = None if resolution is None else _pixels_per_cell(scene, resolution)
+    days = tuple(sorted({parse_day(day) for day in dates}))
+    found = {}
+    for role in chosen:
+        output = outputs[role]
+        n = asked or output.per_cell or _finest(scene)
+        found[role] = RoleQuery(output.sensor, _bands(role, output, bands), days, n)
+    return found
 
 
-def _bands(
-    role: str, sensor: Sensor, possible: tuple[str, ...], wanted: Mapping[str, Sequence[str]] | None
-) -> tuple[str, ...]:
-    keys = sensor.resolve(wanted[role]) if wanted and role in wanted else possible
-    missing = [key for key in keys if key not in possible]
+def _bands(role: str, output: Output, wanted: Mapping[str, Sequence[str]] | None) -> tuple[str, ...]:
+    keys = output.sensor.resolve(wanted[role]) if wanted and role in wanted else output.bands
+    missing = [key for key in keys if key not in output.bands]
     if missing:
-        raise MissingBandError(f"cannot predict {role} {', '.join(missing)}; possible: {', '.join(possible)}")
+        raise MissingBandError(f"cannot predict {role} {', '.join(missing)}; possible: {', '.join(output.bands)}")
     return keys
 
 

@@ -19,6 +19,7 @@ Role = Literal["fine", "coarse", "thermal", "pan", "sar", "dem"]
 ROLES: tuple[str, ...] = get_args(Role)
 # Roles whose images can be predicted; the others only help.
 IMAGE_ROLES = ("fine", "coarse", "thermal")
+_FROM_GRIDS = cast(GeoBox, None)  # replaced when the scene is made
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Scene:
     cubes: Mapping[str, Cube]
     origin: date | None = None
     name: str = "scene"
-    cells: GeoBox = cast(GeoBox, None)
+    cells: GeoBox = _FROM_GRIDS
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.cubes) - set(ROLES))
@@ -116,7 +117,7 @@ class Scene:
 
     def with_cubes(self, **cubes: Cube) -> Scene:
         """The scene with cubes added or replaced, by role."""
-        return replace(self, cubes={**self.cubes, **cubes}, cells=cast(GeoBox, None))
+        return replace(self, cubes={**self.cubes, **cubes}, cells=_FROM_GRIDS)
 
     def load(self) -> Scene:
         """The same scene with all pixels in memory, as stored."""

@@ -62,8 +62,11 @@ def scaling(role: str, seen: Sample) -> list[Finding]:
     share = f"{outside[worst]:.0%} of the clear pixels of {cube.bands[worst]} lie outside {_plausible(cube, worst)}"
     better = likely_encoding(seen)
     values = ", ".join(f"{key} {value:.3g}" for key, value in zip(cube.bands, middle, strict=True))
+    if outside[worst] < _FEW:
+        message = f"the medians are unusual, though each value is possible ({values})"
+        return [_finding("note", "unusual", role, message, "snow, ice, or clouds that no mask marks")]
     if better is None:
-        level = "warning" if outside[worst] < _MANY and _typical(middle, unit) else "error"
+        level = "warning" if outside[worst] < _MANY else "error"
         return [_finding(level, "implausible", role, f"{share} (medians: {values})", "check scale, offset and nodata")]
     message = f"scale or offset are wrong for these numbers: {share}; medians are {values}"
     remedy = f"with scale {better[0]:g} and offset {better[1]:g} they would be plausible: set these options if so"

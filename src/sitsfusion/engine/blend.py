@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sitsfusion.engine.check import check_blocks
 from sitsfusion.engine.runtime import Runtime
 from sitsfusion.engine.tiling import patches_over, taper
 from sitsfusion.grid import Window
@@ -32,12 +33,16 @@ def predict_patches(
     Patches are added in the lattice's order, so every tiling sums the same numbers in the same order. Only valid
     pixels contribute; a pixel that no patch could predict is NaN. The blended sigma is the weighted mean of the
     patches' sigmas: overlapping patches see mostly the same pixels, so their errors are taken as fully correlated.
+
+    Raises:
+        InputError: the method returned something else than was asked for.
     """
     sums: dict[str, _Sum] = {}
     for patch in patches_over(tile.core, tiling, tile.scene_size):
+        shown = _patch_tile(tile, patch)
         with torch.inference_mode():
-            blocks = method.predict(_patch_tile(tile, patch), step, state, runtime)
-        for role, block in blocks.items():
+            blocks = method.predict(shown, step, state, runtime)
+        for role, block in check_blocks(method, shown, step, blocks).items():
             n = step.query[role].per_cell
             _add(sums, role, block, tile.core.scaled(n), patch.scaled(n), taper(patch, tiling, n))
     return {role: _normalised(total) for role, total in sums.items()}

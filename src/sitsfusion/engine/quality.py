@@ -20,7 +20,8 @@ NEVER = 32767
 @dataclass(frozen=True)
 class Quality:
     """Per output date and pixel [t, h, w]: days to the nearest clear observation (`NEVER` if none), and how many
-    clear observations informed the pixel."""
+    clear observations informed the pixel.
+    """
 
     days_to_clear: NDArray[np.int16]
     clear_count: NDArray[np.int16]

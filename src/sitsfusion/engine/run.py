@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import resource
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -18,13 +20,17 @@ import torch
 
 from sitsfusion.engine import quality as qualities
 from sitsfusion.engine.blend import predict_patches
+from sitsfusion.engine.check import check_blocks
+from sitsfusion.engine.files import part_of
 from sitsfusion.engine.job import Job, Task, check_disk
+from sitsfusion.engine.lock import sole_runner
 from sitsfusion.engine.runtime import Runtime
-from sitsfusion.engine.store import CogStore, Marker, Markers, Store, open_folder
+from sitsfusion.engine.store import CALIBRATION, CogStore, Marker, Markers, Store, open_folder
 from sitsfusion.engine.tiling import reach
 from sitsfusion.engine.zarr_store import ZarrStore
-from sitsfusion.errors import InputError, SitsFusionError
-from sitsfusion.methods.base import Block, Patches, State, Step, Tile
+from sitsfusion.errors import InputError, RunError, SitsFusionError
+from sitsfusion.io.cog import gdal_limits
+from sitsfusion.methods.base import Block, Patches, State, Tile
 from sitsfusion.scene import Scene
 
 Progress = Callable[[Marker, int, int], None]
@@ -55,27 +61,31 @@ def run_job(
         progress: called with each new marker, the number of tasks done and of all tasks of this run.
 
     Raises:
-        PlanError: the folder belongs to another plan, or the disk is too small.
+        PlanError: the folder belongs to another plan, or is in use by another process; the disk is too small.
+        RunError: a worker process was killed.
+        WriteError: a marker cannot be written (the disk is full). What is done stays done.
     """
     index, count = shard
     if not 0 <= index < count:
         raise InputError(f"shard {index}/{count} is not possible; the first of n shards is 0/n")
+    if overwrite and count > 1:
+        raise InputError("one shard must not remove what the others write: remove the folder, then start the shards")
     check_disk(job)
-    resuming = open_folder(job, overwrite)
-    job = _calibrated(job)
-    if not resuming or not (job.output.folder / "work").exists():
-        _store(job).create()  # also when a run was killed before its first tile
-    markers, store = Markers(job), _store(job)
-    mine = [task for i, task in enumerate(job.tasks()) if i % count == index]
-    todo = [task for task in mine if not _is_complete(markers, store, task)]
-    failed, done = [], 0
-    for marker in _map(job, todo):
-        markers.write(marker)
-        done += marker.complete
-        failed += [] if marker.complete else [marker]
-        if progress is not None:
-            progress(marker, done + len(failed), len(todo))
-    return Outcome(len(mine) - len(todo), done, tuple(failed))
+    open_folder(job, overwrite)
+    with sole_runner(job.output.folder, f"{index}-of-{count}"), gdal_limits():
+        job, store, markers = _calibrated(job), _store(job), Markers(job)
+        store.create()
+        mine = [task for i, task in enumerate(job.tasks()) if i % count == index]
+        todo = [task for task in mine if not _is_complete(markers, store, task)]
+        failed: list[Marker] = []
+        with closing(_map(job, todo)) as finished:
+            for number, marker in enumerate(finished, 1):
+                markers.write(marker)
+                if not marker.complete:
+                    failed.append(marker)
+                if progress is not None:
+                    progress(marker, number, len(todo))
+    return Outcome(len(mine) - len(todo), len(todo) - len(failed), tuple(failed))
 
 
 def run_task(job: Job, task: Task, runtime: Runtime) -> Marker:
@@ -88,10 +98,11 @@ def run_task(job: Job, task: Task, runtime: Runtime) -> Marker:
         layers = {role: qualities.measure(tile, task.step, role) for role in blocks}
         checksum = _store(job).write(task, blocks, layers)
         state = "done" if any(block.valid.any() for block in blocks.values()) else "empty"
-        marker = replace(marker, state=state, checksum=checksum, statistics=_statistics(blocks))
+        sigma = tuple(role for role, block in blocks.items() if block.sigma is not None)
+        marker = replace(marker, state=state, checksum=checksum, statistics=_statistics(blocks), sigma=sigma)
     except Exception as error:  # the boundary of a task: one bad tile must not stop the others
         shown = str(error) if isinstance(error, SitsFusionError) else f"{type(error).__name__}: {error}"
-        marker = replace(marker, error=shown, traceback=traceback.format_exc())
+        marker = replace(marker, error=shown, traceback=traceback.format_exc(), inputs=_inputs(job, task))
     return replace(marker, seconds=round(time.perf_counter() - started, 3), peak_bytes=_peak_bytes())
 
 
@@ -108,49 +119,40 @@ def load_tile(scene: Scene, job: Job, task: Task) -> Tile:
 
 
 def predict_tile(job: Job, task: Task, tile: Tile, runtime: Runtime) -> Mapping[str, Block]:
-    """The blocks of a task, patch-wise methods blended."""
+    """The blocks of a task, patch-wise methods blended.
+
+    Raises:
+        InputError: the method returned something else than was asked for.
+    """
     tiling = job.tilings[task.step.name]
     if isinstance(tiling, Patches):
         return predict_patches(job.method, tile, task.step, tiling, job.state, runtime)
     with torch.inference_mode():
-        return job.method.predict(tile, task.step, job.state, runtime)
+        blocks = job.method.predict(tile, task.step, job.state, runtime)
+    return check_blocks(job.method, tile, task.step, blocks)
 
 
 def _predict(job: Job, task: Task, tile: Tile, runtime: Runtime) -> Mapping[str, Block]:
     while True:
         try:
-            blocks = predict_tile(job, task, tile, runtime)
-            break
+            return predict_tile(job, task, tile, runtime)
         except torch.cuda.OutOfMemoryError:
             if not runtime.halve_batch():
                 raise
-    for role, block in blocks.items():
-        _check_block(job, task.step, role, block, tile)
-    return blocks
-
-
-def _check_block(job: Job, step: Step, role: str, block: Block, tile: Tile) -> None:
-    """A method that returns the wrong shape is a defect of the method; say so before anything is written."""
-    wanted = step.query[role]
-    expected = (len(wanted.dates), len(wanted.bands), *tile.output_size(wanted.per_cell))
-    if block.values.shape != expected or block.valid.shape != (expected[0], *expected[2:]):
-        raise InputError(
-            f"{job.method.card.name} returned {role} values {block.values.shape} and valid {block.valid.shape}; "
-            f"expected {expected}"
-        )
 
 
 def _calibrated(job: Job) -> Job:
     """The job with the method's scene-wide quantities, computed once and saved beside the plan."""
-    path = job.output.folder / "calibration.npz"
+    path = job.output.folder / CALIBRATION
     if path.exists():
         with np.load(path, allow_pickle=False) as saved:
             return replace(job, state={key: saved[key] for key in saved.files})
     state: State = job.method.calibrate(job.scene, job.plan, job_runtime(job))
     if state:
-        part = path.with_suffix(f".{os.getpid()}.part.npz")
-        np.savez(part, **state)  # type: ignore[arg-type]
-        os.replace(part, path)
+        part = part_of(path)
+        with part.open("wb") as file:
+            np.savez(file, **state)  # type: ignore[arg-type]
+        part.replace(path)
     return replace(job, state=state)
 
 
@@ -169,8 +171,19 @@ def job_runtime(job: Job) -> Runtime:
     return Runtime.create(r.device, r.dtype, r.batch, r.seed, r.threads)
 
 
+def _inputs(job: Job, task: Task) -> dict[str, list[str]]:
+    """Names of the images that a task reads, by role."""
+    return {
+        role: [item.id for item in job.scene[role].select(dates=days).items] for role, days in task.step.inputs.items()
+    }
+
+
 def _peak_bytes() -> int:
-    """The largest resident size this process has had."""
+    """The largest resident size this process has had; 0 where the system does not say."""
+    if sys.platform == "win32":
+        return 0
+    import resource  # not on Windows
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
@@ -179,10 +192,11 @@ def _statistics(blocks: Mapping[str, Block]) -> dict[str, Any]:
     """Per role: share of valid pixels, and per band the mean over them."""
     found = {}
     for role, block in blocks.items():
-        inside = np.broadcast_to(block.valid[:, None], block.values.shape)
-        sums = np.where(inside, block.values, 0).sum((0, 2, 3), dtype=np.float64)
-        count = inside[:, 0].sum()
-        means = [None if count == 0 else round(float(s / count), 6) for s in sums]
+        count = int(block.valid.sum())
+        sums = [0.0] * block.values.shape[1]
+        for image, valid in zip(block.values, block.valid, strict=True):  # one at a time: no copy of them all
+            sums = [s + float(band[valid].sum(dtype=np.float64)) for s, band in zip(sums, image, strict=True)]
+        means = [None if count == 0 else round(s / count, 6) for s in sums]
         found[role] = {"valid_share": round(float(block.valid.mean()), 6), "mean": means}
     return found
 
@@ -190,11 +204,12 @@ def _statistics(blocks: Mapping[str, Block]) -> dict[str, Any]:
 # -- back-ends: they only map run_task over tasks ------------------------------------------------------------------
 
 
-def _map(job: Job, tasks: Iterable[Task]) -> Iterator[Marker]:
-    if job.resources.workers <= 1:
+def _map(job: Job, tasks: Sequence[Task]) -> Generator[Marker]:
+    if min(job.resources.workers, len(tasks)) > 1:
+        yield from _map_processes(job, tasks)
+    elif tasks:
         runtime = job_runtime(job)
-        return (run_task(job, task, runtime) for task in tasks)
-    return _map_processes(job, tasks)
+        yield from (run_task(job, task, runtime) for task in tasks)
 
 
 _WORKER: tuple[Job, Runtime] | None = None
@@ -202,7 +217,7 @@ _WORKER: tuple[Job, Runtime] | None = None
 
 def _start_worker(job: Job) -> None:
     global _WORKER
-    threads = job.resources.threads or max(1, (os.cpu_count() or 1) // job.resources.workers)
+    threads = job.resources.threads or max(1, _cores() // job.resources.workers)
     job = replace(job, resources=replace(job.resources, threads=threads))
     _WORKER = job, job_runtime(job)
 
@@ -210,18 +225,46 @@ def _start_worker(job: Job) -> None:
 def _run_in_worker(task: Task) -> Marker:
     if _WORKER is None:
         raise RuntimeError("worker process was not initialised")
-    return run_task(_WORKER[0], task, _WORKER[1])
+    with gdal_limits():
+        return run_task(_WORKER[0], task, _WORKER[1])
 
 
-def _map_processes(job: Job, tasks: Iterable[Task]) -> Iterator[Marker]:
+def _map_processes(job: Job, tasks: Sequence[Task]) -> Generator[Marker]:
     """Spawned processes with a bounded number of tasks in flight."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(job.resources.workers, context, _start_worker, (job,)) as pool:
-        waiting, flying = iter(tasks), set[Future[Marker]]()
+    workers, context = min(job.resources.workers, len(tasks)), multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, context, _start_worker, (job,))
+    waiting, flying, known = iter(tasks), dict[Future[Marker], Task](), 0
+    try:
         while True:
-            while len(flying) < 2 * job.resources.workers and (task := next(waiting, None)) is not None:
-                flying.add(pool.submit(_run_in_worker, task))
+            for task in islice(waiting, 2 * workers - len(flying)):
+                flying[pool.submit(_run_in_worker, task)] = task
             if not flying:
                 return
-            finished, flying = wait(flying, return_when=FIRST_COMPLETED)
-            yield from (future.result() for future in finished)
+            finished, _ = wait(flying, return_when=FIRST_COMPLETED)
+            for future in sorted(finished, key=lambda f: f.exception() is not None):  # results before a failure
+                yield future.result()
+                known += 1
+                del flying[future]
+    except BrokenProcessPool as error:
+        raise RunError(_killed([task.name for task in flying.values()], known)) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _killed(names: Sequence[str], known: int) -> str:
+    """Why a worker process may be gone; its task is not marked, so that it runs again."""
+    if known == 0:
+        return (
+            "a worker process ended before its first tile. In a script, call `fuse` under "
+            '`if __name__ == "__main__":`; else it was killed, most likely for want of memory: use fewer workers or a '
+            "smaller memory budget"
+        )
+    return (
+        f"a worker process was killed while it ran one of {', '.join(names)}, most likely for want of memory; finished "
+        "tiles are kept: repeat with fewer workers or a smaller memory budget to run the others"
+    )
+
+
+def _cores() -> int:
+    """CPU cores that this process may use (a cluster's job may have fewer than the machine)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

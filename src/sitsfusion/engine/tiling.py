@@ -32,6 +32,11 @@ class TileGrid:
         """Number of tiles (down, across)."""
         return ceil(self.size[0] / self.height), ceil(self.size[1] / self.width)
 
+    @property
+    def largest(self) -> tuple[int, int]:
+        """(rows, columns) of the largest core in cells."""
+        return min(self.height, self.size[0]), min(self.width, self.size[1])
+
     def __len__(self) -> int:
         return self.shape[0] * self.shape[1]
 
@@ -57,7 +62,8 @@ def choose(
     size: tuple[int, int],
     tilings: Sequence[Tiling],
     per_cell: Sequence[int],
-    fits: Callable[[tuple[int, int]], bool],
+    peak: Callable[[tuple[int, int]], int],
+    budget: int,
     wanted_pixels: int | None = None,
 ) -> TileGrid:
     """The tile grid of a job.
@@ -66,17 +72,19 @@ def choose(
         size: of the scene, in cells.
         tilings: of all steps.
         per_cell: output pixels per cell side, of all outputs.
-        fits: whether a core of (rows, columns) cells stays within the memory budget.
+        peak: predicted peak bytes of a worker for a core of (rows, columns) cells.
+        budget: bytes that a worker may use; where the usual core does not fit, a smaller one is taken.
         wanted_pixels: core side in output pixels instead of the usual one; rounded to the alignment.
 
     Raises:
         PlanError: nothing fits.
     """
     if any(isinstance(t, Whole) for t in tilings):
-        if not fits(size):
+        if peak(size) > budget:
             raise PlanError(
-                f"this method must see the whole scene of {size[0]} x {size[1]} cells at once and that does not fit "
-                "the memory budget; process a part of it (--bbox, --size) or raise --memory"
+                f"this method must see the whole scene of {size[0]} x {size[1]} cells at once, which needs "
+                f"{_mib(peak(size))} per worker; the budget is {_mib(budget)}: process a part of the scene "
+                "(--bbox, --size), raise --memory or use fewer workers"
             )
         return TileGrid(size, *size)
     if wanted_pixels is not None and wanted_pixels < 1:
@@ -84,13 +92,17 @@ def choose(
     unit = alignment(tilings, per_cell)
     most = max(1, round((wanted_pixels or TARGET_PIXELS) / max(per_cell) / unit))
     for k in range(most, 0, -1):
-        core = (min(k * unit, size[0]), min(k * unit, size[1]))
-        if fits(core):
-            return TileGrid(size, k * unit, k * unit)
+        tiles = TileGrid(size, k * unit, k * unit)
+        if peak(tiles.largest) <= budget:
+            return tiles
     raise PlanError(
-        f"not even the smallest tile ({unit} x {unit} cells) fits the memory budget; "
-        "raise --memory, use fewer workers, or ask for fewer input dates"
+        f"even the smallest tile ({unit} x {unit} cells) needs {_mib(peak(tiles.largest))} per worker; the budget is "
+        f"{_mib(budget)}: raise --memory, use fewer workers, or ask for fewer dates"
     )
+
+
+def _mib(count: int) -> str:
+    return f"{count / 2**20:.0f} MiB"
 
 
 def reach(core: Window, tiling: Tiling, role: str, size: tuple[int, int]) -> Window:
@@ -99,10 +111,9 @@ def reach(core: Window, tiling: Tiling, role: str, size: tuple[int, int]) -> Win
         return Window(0, 0, *size)
     if isinstance(tiling, Local):
         return core.padded(tiling.halo.get(role, 0), size)
-    patches = list(patches_over(core, tiling, size))
-    row, col = min(p.row for p in patches), min(p.col for p in patches)
-    bottom, right = max(p.row + p.height for p in patches), max(p.col + p.width for p in patches)
-    return Window(row, col, bottom - row, right - col)
+    rows, cols = _starts(core.row, core.height, tiling, size[0]), _starts(core.col, core.width, tiling, size[1])
+    height, width = rows[-1] + tiling.size - rows[0], cols[-1] + tiling.size - cols[0]
+    return Window(rows[0], cols[0], height, width).clipped(size)
 
 
 def patches_over(core: Window, tiling: Patches, size: tuple[int, int]) -> Iterator[Window]:
@@ -125,10 +136,11 @@ def taper(patch: Window, tiling: Patches, per_cell: int) -> NDArray[np.float32]:
     ramp = max((tiling.size - tiling.stride) * per_cell, 1)
 
     def side(length: int) -> NDArray[np.float32]:
-        position = np.arange(length, dtype=np.float32) + 0.5
-        return np.minimum(np.minimum(position, length - position) / ramp, 1.0)
+        position = np.arange(length, dtype=np.float32) + np.float32(0.5)
+        weights: NDArray[np.float32] = np.minimum(np.minimum(position, length - position) / np.float32(ramp), 1.0)
+        return weights
 
-    return np.outer(side(patch.height * per_cell), side(patch.width * per_cell))
+    return side(patch.height * per_cell)[:, None] * side(patch.width * per_cell)
 
 
 def _starts(first: int, length: int, tiling: Patches, total: int) -> list[int]:

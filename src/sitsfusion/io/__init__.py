@@ -111,7 +111,7 @@ def open_scene(
         cubes, name = open_cubes(path, opening), path.stem
         hosts: dict[str, str] = {}
     else:
-        cubes, hosts = open_roles({**file.roles}, opening)
+        cubes, hosts = open_roles({str(role): source for role, source in file.roles.items()}, opening)
         wanted = {role: source.resample for role, source in file.roles.items() if source.resample is not None}
         name, origin = file.name, origin or file.origin
     wanted |= resample or {}

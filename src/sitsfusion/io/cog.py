@@ -28,6 +28,7 @@ _GDAL_TYPES = {"uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "In
 _GDAL_TYPES |= {"int32": "Int32", "float32": "Float32", "float64": "Float64"}
 # GDAL keeps 5 % of the machine's memory in every process unless told otherwise.
 _CACHE_MIB = 64
+_BLOCK = 512
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def write_cog(
         "crs": layout.wkt,
         "transform": layout.grid.affine,
         "nodata": layout.nodata,
-        **_creation_options(layout.dtype, overviews),
+        **_creation_options(layout.dtype, (layout.grid.shape.y, layout.grid.shape.x), overviews),
     }
     with _put_in_place(path) as part, rasterio.open(part, "w", **profile) as image:
         image.write(stored)
@@ -117,7 +118,7 @@ def mosaic_cog(path: Path, vrt: str) -> None:
             behind.
     """
     with _put_in_place(path) as part, rasterio.open(vrt) as source:
-        options = _creation_options(source.dtypes[0], overviews=True)
+        options = _creation_options(source.dtypes[0], source.shape, overviews=True)
         rasterio.shutil.copy(source, part, driver="COG", **options)
 
 
@@ -127,12 +128,24 @@ def _put_in_place(path: Path) -> Iterator[Path]:
     part = path.with_suffix(".part.tif")
     try:
         yield part
+        _read_back(part)
         part.replace(path)
     except (RasterioError, CPLE_BaseError, OSError) as error:
         raise WriteError(f"{path} cannot be written ({error}); is the disk full, or a file damaged?") from error
     finally:
         for rest in path.parent.glob(f"{part.name}*"):  # GDAL's own temporary files too
             rest.unlink()
+
+
+def _read_back(path: Path) -> None:
+    """Decode every block once: what GDAL flushes when it closes a file may be lost on a full disk without an error.
+
+    Raises:
+        RasterioError: a block is missing or damaged (each carries a checksum).
+    """
+    with rasterio.open(path) as image:
+        for _, window in image.block_windows(1):
+            image.read(1, window=window)
 
 
 def vrt_xml(layout: Layout, parts: Sequence[tuple[Path, Window]], tags: Mapping[str, str], base: Path | None) -> str:
@@ -167,21 +180,31 @@ def _vrt_band(layout: Layout, number: int, parts: Sequence[tuple[Path, Window]],
     for path, window in parts:
         name = os.path.relpath(path, base) if base is not None else str(path)
         size = f'xSize="{window.width}" ySize="{window.height}"'
+        block = _block_side((window.height, window.width))
         lines += [
             "<SimpleSource>",
             f'<SourceFilename relativeToVRT="{int(base is not None)}">{escape(name)}</SourceFilename>',
             f"<SourceBand>{number}</SourceBand>",
+            # with these, a viewer opens only the files that it shows
+            f'<SourceProperties RasterXSize="{window.width}" RasterYSize="{window.height}" '
+            f'DataType="{_GDAL_TYPES[layout.dtype]}" BlockXSize="{block}" BlockYSize="{block}"/>',
             f'<SrcRect xOff="0" yOff="0" {size}/><DstRect xOff="{window.col}" yOff="{window.row}" {size}/>',
             "</SimpleSource>",
         ]
     return [*lines, "</VRTRasterBand>"]
 
 
-def _creation_options(dtype: str, overviews: bool) -> dict[str, str]:
+def _block_side(shape: tuple[int, int]) -> int:
+    """Side of the square blocks of an image: the usual one, or what a smaller image needs (in whole 16 pixels)."""
+    return min(_BLOCK, -(-max(shape) // 16) * 16)
+
+
+def _creation_options(dtype: str, shape: tuple[int, int], overviews: bool) -> dict[str, str]:
     return {
         "COMPRESS": "DEFLATE",  # read by every GDAL; ZSTD is not in some builds that QGIS ships
         "PREDICTOR": "FLOATING_POINT" if dtype.startswith("float") else "STANDARD",
         "BIGTIFF": "IF_SAFER",
+        "BLOCKSIZE": str(_block_side(shape)),
         "OVERVIEWS": "AUTO" if overviews else "NONE",
         "RESAMPLING": "NEAREST",  # averages would blend nodata-free and cloudy neighbours
         "NUM_THREADS": "1",

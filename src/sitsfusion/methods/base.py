@@ -19,9 +19,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from sitsfusion.cube import Cube
 from sitsfusion.errors import InputError
 from sitsfusion.grid import Window
-from sitsfusion.query import Query
+from sitsfusion.query import Output, Query
 from sitsfusion.scene import IMAGE_ROLES, Scene
-from sitsfusion.sensors import Sensor
 
 if TYPE_CHECKING:
     from sitsfusion.engine.runtime import Runtime
@@ -33,6 +32,9 @@ class Options(BaseModel):
     """Options of a method: frozen and typed; an unknown name is an error. `--set`, suites and keywords all use it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+_AnyOptions = Options  # inside `Method`, `Options` is the class of one method's options
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,10 @@ class Refusal:
 @dataclass(frozen=True)
 class MethodPlan:
     """What `plan` decided: the steps, the refused dates, remarks for the user, and day 0 where the method has a rule
-    for it (the scene's own origin, when given, wins)."""
+    for it (the scene's own origin, when given, wins).
+
+    Every role and date asked for must be in exactly one step or refused.
+    """
 
     steps: tuple[Step, ...]
     refused: tuple[Refusal, ...] = ()
@@ -105,6 +110,10 @@ class Local:
     halo: Mapping[str, int] = field(default_factory=dict)
     align: int = 1
 
+    def __post_init__(self) -> None:
+        if self.align < 1 or any(cells < 0 for cells in self.halo.values()):
+            raise InputError(f"{self}: the alignment must be 1 or more cells, halos 0 or more")
+
 
 @dataclass(frozen=True)
 class Patches:
@@ -112,10 +121,16 @@ class Patches:
 
     The method is defined on this lattice: it is shown one whole patch at a time, and overlapping results are blended
     with weights that fall off linearly towards the patch's edge. The result does not depend on tiles.
+
+    Where a side of the scene is shorter than a patch, the patches are as short as the scene.
     """
 
     size: int
     stride: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.stride <= self.size:
+            raise InputError(f"{self}: the stride must be 1 to {self.size} cells, or pixels would belong to no patch")
 
 
 @dataclass(frozen=True)
@@ -156,13 +171,13 @@ class Tile:
         return self.core.height * per_cell, self.core.width * per_cell
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Block:
     """A prediction for the core of one tile and one role.
 
-    `values` [t, c, h, w] float32 in physical units, NaN where nothing can be said; `valid` [t, h, w] bool; `sigma`
-    one standard deviation in the band's unit, shaped as `values`, or None when the method has none. t and c follow
-    the step's query of the role.
+    `values` [t, c, h, w] float32 in physical units, NaN where nothing can be said; `valid` [t, h, w] bool, True only
+    where all bands are finite; `sigma` one standard deviation in the band's unit, shaped as `values`, or None when the
+    method has none. t and c follow the step's query of the role.
     """
 
     values: NDArray[np.float32]
@@ -176,13 +191,15 @@ class Method(ABC):
     card: ClassVar[Card]
     Options: ClassVar[type[Options]] = Options
 
-    def __init__(self, options: Options | None = None, **values: Any) -> None:
+    def __init__(self, options: _AnyOptions | None = None, **values: Any) -> None:
+        if options is not None and values:
+            raise InputError(f"{self.card.name}: give options as one object or by name, not both")
         self.options = options if options is not None else parse_options(type(self), values)
 
-    def outputs(self, scene: Scene) -> Mapping[str, tuple[Sensor, tuple[str, ...]]]:
-        """Sensor and bands that can be asked for, by role. Default: all bands of the images that the method takes."""
+    def outputs(self, scene: Scene) -> Mapping[str, Output]:
+        """What can be asked for, by role. Default: all bands of the images that the method takes."""
         taken = [role for role in self.inputs(scene) if role in IMAGE_ROLES]
-        return {role: (scene[role].sensor, scene[role].bands) for role in taken}
+        return {role: Output(scene[role].sensor, scene[role].bands) for role in taken}
 
     def plan(self, scene: Scene, query: Query) -> MethodPlan:
         """Decide from metadata, reading no pixel, which inputs serve which dates. Default: all serve all, one step."""

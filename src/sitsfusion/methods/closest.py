@@ -33,7 +33,8 @@ class ClosestOptions(Options):
 
 class Closest(Method):
     """Each role apart: the image nearest in time whose masked share is at most `max_masked_share`, ties to the earlier
-    one, bicubic to the output grid. Its clouds stay in the picture and are marked invalid."""
+    one, bicubic to the output grid. Its clouds stay in the picture and are marked invalid.
+    """
 
     card: ClassVar[Card] = Card(
         name="closest",
@@ -48,7 +49,8 @@ class Closest(Method):
 
     def plan(self, scene: Scene, query: Query) -> MethodPlan:
         """One step per output date: which images it copies is a choice for the whole scene."""
-        steps, refused = [], []
+        steps: list[Step] = []
+        refused: list[Refusal] = []
         for day in sorted({day for wanted in query.values() for day in wanted.dates}):
             chosen: dict[str, tuple[date, ...]] = {}
             for role, wanted in query.items():
@@ -56,7 +58,7 @@ class Closest(Method):
                     continue
                 found = self._choose(scene[role], day)
                 if found is None:
-                    refused.append(Refusal(role, day, f"no {role} image with enough clear pixels {self._where()}"))
+                    refused.append(Refusal(role, day, f"no {role} image {self._where()}"))
                 else:
                     chosen[role] = (found,)
             if chosen:
@@ -91,4 +93,5 @@ class Closest(Method):
         return share is None or 1 - share <= self.options.max_masked_share
 
     def _where(self) -> str:
-        return {"nearest": "at all", "last": "at or before it", "next": "at or after it"}[self.options.direction]
+        when = {"nearest": "at all", "last": "at or before it", "next": "at or after it"}[self.options.direction]
+        return f"with at most {self.options.max_masked_share:.0%} masked {when}"

@@ -25,7 +25,8 @@ _FEWEST = 2
 class Naive(Method):
     """Each role apart: per pixel, linear between the nearest clear dates on both sides, the nearest one outside the
     range; then bicubic (a = -0.75) to the output grid. A pixel that was never clear is NaN, and spoils the pixels
-    whose bicubic support it lies in."""
+    whose bicubic support it lies in.
+    """
 
     card: ClassVar[Card] = Card(
         name="naive",

@@ -1,0 +1,179 @@
+"""What every method must stand: one table of methods, one list of checks.
+
+To add a method, add a `Case` to `CASES`: how it is made, scenes it can take (of any size), and what makes it cut
+several tiles. `tests/test_battery.py` runs the checks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sitsfusion import methods
+from sitsfusion.api import execute
+from sitsfusion.dates import distance
+from sitsfusion.engine import quality
+from sitsfusion.engine.job import Job, Resources, plan_job
+from sitsfusion.engine.outputs import OutputSpec
+from sitsfusion.engine.run import job_runtime, load_tile, predict_tile
+from sitsfusion.engine.survey import with_clear_shares
+from sitsfusion.methods.base import Method
+from sitsfusion.prediction import Prediction, open_prediction
+from sitsfusion.query import query_of
+from sitsfusion.scene import Scene
+from tests import scenes, stubs
+
+
+@dataclass(frozen=True)
+class Case:
+    """A method under test.
+
+    `place` makes a scene of (rows, columns) cells from a seed; `cells` a size at which `tile` output pixels cut it
+    into several tiles, some of them smaller than the others; `most` the largest side in cells of the random sizes;
+    `noise` how far tilings may differ, as a share of the largest value (rounding of resampling weights).
+    """
+
+    make: Callable[[], Method]
+    place: Callable[[tuple[int, int], int], Scene] = scenes.scene
+    resolution: float | None = None
+    cells: tuple[int, int] = (20, 24)
+    tile: int = 48
+    most: int = 40
+    noise: float = 2e-6
+    format: Literal["cog", "zarr"] = "cog"
+    encoding: Literal["sensor", "float32"] = "sensor"
+
+
+CASES = {
+    "naive": Case(lambda: methods.make("naive")),
+    "closest": Case(lambda: methods.make("closest", {"max_masked_share": 0.6}), format="zarr"),
+    "pooling": Case(stubs.Pooling, noise=1e-5, encoding="float32"),
+    "pooling-whole": Case(lambda: stubs.Pooling(lattice="whole"), format="zarr", encoding="float32"),
+    "calibrated": Case(stubs.Calibrated, scenes.coarse_scene, cells=(50, 60), most=110, encoding="float32"),
+    "finer": Case(stubs.Finer, scenes.coarse_scene, resolution=7.5, cells=(6, 7), tile=16, most=14),
+    "noisy": Case(stubs.Noisy, format="zarr"),
+}
+WANTED = scenes.days(-3, 5, 21)
+
+
+def job_of(
+    case: Case,
+    folder: Path,
+    *,
+    cells: tuple[int, int] | None = None,
+    tile: int | None = None,
+    seed: int = 0,
+    dates: Sequence[date] = WANTED,
+) -> Job:
+    """The job of a case in a folder."""
+    place, method = case.place(cells or case.cells, seed), case.make()
+    if method.card.needs_clear_share:
+        place = with_clear_shares(place)
+    query = query_of(place, dates, method.outputs(place), resolution=case.resolution)
+    spec = OutputSpec(folder, format=case.format, encoding=case.encoding)
+    return plan_job(place, query, method, spec, Resources(device="cpu", tile=tile or case.tile, seed=7))
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A role's prediction of the whole scene, as arrays."""
+
+    values: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+    sigma: NDArray[np.float32]
+    days_to_clear: NDArray[np.int16]
+    clear_count: NDArray[np.int16]
+
+
+def assemble(job: Job) -> dict[str, Picture]:
+    """The job's results without writing them: all tiles put together in memory."""
+    runtime = job_runtime(job)
+    job = _with_state(job)
+    made: dict[str, Picture] = {}
+    for task in job.tasks():
+        tile = load_tile(job.scene, job, task)
+        for role, block in predict_tile(job, task, tile, runtime).items():
+            wanted, marks = task.step.query[role], quality.measure(tile, task.step, role)
+            picture = made.setdefault(role, _empty(job, role))
+            at = [job.query[role].dates.index(day) for day in wanted.dates]
+            rows, cols = task.core.scaled(wanted.per_cell).slices
+            for i, t in enumerate(at):
+                picture.values[t, :, rows, cols] = block.values[i]
+                picture.valid[t, rows, cols] = block.valid[i]
+                if block.sigma is not None:
+                    picture.sigma[t, :, rows, cols] = block.sigma[i]
+                picture.days_to_clear[t, rows, cols] = marks.days_to_clear[i]
+                picture.clear_count[t, rows, cols] = marks.clear_count[i]
+    return made
+
+
+def assert_same(a: dict[str, Picture], b: dict[str, Picture], noise: float) -> None:
+    """Two pictures are the same, values up to `noise` (a share of the largest value)."""
+    assert a.keys() == b.keys()
+    for role, first in a.items():
+        second = b[role]
+        np.testing.assert_array_equal(first.valid, second.valid)
+        np.testing.assert_array_equal(first.days_to_clear, second.days_to_clear)
+        np.testing.assert_array_equal(first.clear_count, second.clear_count)
+        for one, other in ((first.values, second.values), (first.sigma, second.sigma)):
+            atol = noise * max(1.0, float(np.nanmax(np.abs(one), initial=0.0)))
+            np.testing.assert_allclose(one, other, rtol=0, atol=atol)
+
+
+def run(job: Job, shard: tuple[int, int] = (0, 1)) -> Prediction | None:
+    """Run a job as the command line does; its prediction, if this was not one shard of several."""
+    execute(job, shard=shard)
+    return open_prediction(job.output.folder) if shard[1] == 1 else None
+
+
+def outputs(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of a job's folder but for what tells how long things took."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        timed = name == "run-report.txt" or (
+            name.startswith("work/") and name.count("/") == 1 and name.endswith(".json")
+        )
+        if path.is_file() and not timed and ".lock/" not in name:
+            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+def brute_quality(job: Job, role: str, day: date) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+    """Days to the nearest clear observation and number of clear observations, pixel by pixel, as the issue says it."""
+    wanted = job.query[role]
+    step = next(s for s in job.plan.steps if role in s.query and day in s.query[role].dates)
+    height, width = (side * wanted.per_cell for side in job.scene.size)
+    nearest = np.full((height, width), 32767, np.int16)
+    count = np.zeros((height, width), np.int16)
+    for source in step.informing(role):
+        cube = job.scene[source].select(dates=step.inputs[source])
+        n = job.scene.per_cell(source)
+        for t, away in enumerate(distance(cube.dates, day)):
+            clear = cube.frame(t).valid
+            for row in range(height):
+                for col in range(width):
+                    if clear[row * n // wanted.per_cell, col * n // wanted.per_cell]:
+                        nearest[row, col] = min(nearest[row, col], away)
+                        count[row, col] += 1
+    return nearest, count
+
+
+def _with_state(job: Job) -> Job:
+    return replace(job, state=job.method.calibrate(job.scene, job.plan, job_runtime(job)))
+
+
+def _empty(job: Job, role: str) -> Picture:
+    wanted = job.query[role]
+    size = tuple(side * wanted.per_cell for side in job.scene.size)
+    shape = (len(wanted.dates), *size)
+    values = np.full((shape[0], len(wanted.bands), *size), np.nan, np.float32)
+    marks = np.full(shape, -1, np.int16)
+    return Picture(values, np.zeros(shape, bool), values.copy(), marks, marks.copy())
