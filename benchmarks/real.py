@@ -19,9 +19,9 @@ from pathlib import Path
 
 import rasterio
 import torch
-from real_inputs import belgium, italy
 
 import sitsfusion
+from real_inputs import belgium, italy
 from sitsfusion.api import execute, plan
 from sitsfusion.checkpoints.tamrfsits import save_tamrfsits
 from sitsfusion.doctor import inspect

@@ -6,10 +6,14 @@ several tiles. `tests/test_battery.py` runs the checks.
 
 from __future__ import annotations
 
+import atexit
 import hashlib
+import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -29,6 +33,7 @@ from sitsfusion.prediction import Prediction, open_prediction
 from sitsfusion.query import query_of
 from sitsfusion.scene import Scene
 from tests import scenes, stubs
+from tests.fake.weights import seeded_weights
 
 
 @dataclass(frozen=True)
@@ -51,9 +56,33 @@ class Case:
     encoding: Literal["sensor", "float32"] = "sensor"
 
 
+@cache
+def _drawn_weights() -> str:
+    """A folder of small untrained weights, made when first asked for."""
+    folder = Path(tempfile.mkdtemp(prefix="sitsfusion-weights-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return str(seeded_weights(folder))
+
+
+def _all_bands(cells: tuple[int, int], seed: int) -> Scene:
+    """A scene with the bands that the published weights take."""
+    fine = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")
+    coarse = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "LST")
+    return Scene(
+        {
+            "fine": scenes.cube("fine", (0, 5, 17), cells, bands=fine, seed=seed),
+            "coarse": scenes.cube("coarse", (3, 5, 30), cells, bands=coarse, seed=seed),
+        },
+        name="made-up",
+    )
+
+
 CASES = {
     "naive": Case(lambda: methods.make("naive")),
     "closest": Case(lambda: methods.make("closest", {"max_masked_share": 0.6}), format="zarr"),
+    "tamrfsits": Case(
+        lambda: methods.make("tamrfsits", {"weights": _drawn_weights(), "min_clear_share": 0}), _all_bands, most=24
+    ),
     "pooling": Case(stubs.Pooling, noise=1e-5, encoding="float32"),
     "pooling-whole": Case(lambda: stubs.Pooling(lattice="whole"), format="zarr", encoding="float32"),
     "calibrated": Case(stubs.Calibrated, scenes.coarse_scene, cells=(50, 60), most=110, encoding="float32"),

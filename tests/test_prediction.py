@@ -19,8 +19,6 @@ from sitsfusion.scene import Scene
 from tests.engine.jobs import DATES, TILES, job, small_scene
 from tests.scenes import cube, days
 
-pytestmark = pytest.mark.smoke
-
 
 @pytest.fixture(scope="module", params=["cog", "zarr"])
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -29,6 +27,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return path
 
 
+@pytest.mark.smoke
 def test_a_prediction_is_a_lazy_cube(folder: Path) -> None:
     found = open_prediction(folder)
     whole, valid = found["coarse"].to_numpy()

@@ -19,8 +19,6 @@ from tests import stubs
 from tests.engine.jobs import DATES, job, small_scene
 from tests.scenes import days, spied
 
-pytestmark = pytest.mark.smoke
-
 
 @pytest.mark.parametrize("form", ["cog", "zarr"])
 def test_only_complete_dates_are_joined(tmp_path: Path, form: str) -> None:
@@ -60,6 +58,7 @@ def test_finalising_twice_changes_nothing(tmp_path: Path, spec: dict) -> None:
     assert notes == {p: p.read_bytes() for p in notes}
 
 
+@pytest.mark.smoke
 def test_refused_dates_are_listed_with_the_reason(tmp_path: Path) -> None:
     last = methods.make("closest", {"direction": "last"})
     execute(job(tmp_path, last, dates=days(-9, 5)))
@@ -70,6 +69,7 @@ def test_refused_dates_are_listed_with_the_reason(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.smoke
 def test_the_run_report_maps_the_tiles(tmp_path: Path) -> None:
     broken, _ = spied(small_scene(), {"coarse": {1: (20, 33)}})
     made = job(tmp_path, place=broken)

@@ -37,10 +37,13 @@ def test_noise_depends_on_the_position_alone(row: int, col: int, height: int, wi
 
 
 def test_noise_is_standard_normal_and_another_for_every_seed_and_purpose() -> None:
-    window = Window(10, 20, 200, 300)
+    window = Window(0, 0, 200, 300)
     one = Runtime(CPU, seed=0).noise("a", window, 2)
     assert abs(one.mean()) < 0.02
     assert one.std() == pytest.approx(1, abs=0.02)
+    rows, cols = one[0, :, 128:192], one[0, 64:128]
+    for a, b in ((rows[0:64], rows[64:128]), (cols[:, 0:64], cols[:, 64:128])):
+        assert abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) < 0.06, "neighbouring blocks are drawn apart"
     others = [one[1:2], Runtime(CPU, seed=1).noise("a", window), Runtime(CPU, seed=0).noise("b", window), one[:1, ::-1]]
     for other in others:
         assert abs(np.corrcoef(one[0].ravel(), other[0].ravel())[0, 1]) < 0.02

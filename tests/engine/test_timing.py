@@ -15,8 +15,6 @@ from tests.battery import CASES, job_of
 from tests.engine.jobs import job
 from tests.scenes import scene, spied
 
-pytestmark = pytest.mark.smoke
-
 
 @pytest.mark.parametrize("cells", [(1, 1), (1, 40), (20, 35)])
 @pytest.mark.parametrize("name", CASES)
@@ -43,6 +41,7 @@ def test_time_grows_with_the_work(
     )
 
 
+@pytest.mark.smoke
 def test_clear_shares_are_counted_once_and_only_where_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sitsfusion.engine.survey._BLOCK_PIXELS", 7)
     place, spies = spied(scene((10, 12)))

@@ -62,14 +62,16 @@ def test_a_scene_file_opens(places: Path, name: str) -> None:
 
 
 def test_round_trip(tmp_path: Path) -> None:
-    scene = SceneFile.model_validate({
-        "name": "fields",
-        "origin": date(2022, 1, 1),
-        "roles": {
-            "fine": RoleSource(path=tmp_path / "data" / "s2", options={"offset": 0.0, "bands": ["B04"]}),
-            "thermal": RoleSource(path=tmp_path / "st", resample=Resample(onto="fine", method="bilinear")),
-        },
-    })
+    scene = SceneFile.model_validate(
+        {
+            "name": "fields",
+            "origin": date(2022, 1, 1),
+            "roles": {
+                "fine": RoleSource(path=tmp_path / "data" / "s2", options={"offset": 0.0, "bands": ["B04"]}),
+                "thermal": RoleSource(path=tmp_path / "st", resample=Resample(onto="fine", method="bilinear")),
+            },
+        }
+    )
     path = tmp_path / "data" / "scene.yaml"
     path.parent.mkdir()
     write_scene_file(scene, path, notes=["looked at by the doctor"])

@@ -140,7 +140,9 @@ def open_roles(roles: Mapping[str, RoleSource], general: Opening) -> tuple[dict[
             if guest in roles or guest in ("fine", "coarse"):
                 continue
             if guest in hosts:
-                raise InputError(f"the {hosts[guest]} and {role} places both hold {guest} images; name one: {guest}=PLACE")
+                raise InputError(
+                    f"the {hosts[guest]} and {role} places both hold {guest} images; name one: {guest}=PLACE"
+                )
             cubes[guest], hosts[guest] = cube, role
     return cubes, hosts
 

@@ -129,4 +129,3 @@ def _bands(sensor: Sensor, acquisitions: Sequence[Acquisition], options: Options
     if len(first) == len(there) and len({layer.header.name for layer in first}) == 1:
         return tuple(layer.name for layer in sorted(first, key=lambda layer: layer.index))
     return in_order
-

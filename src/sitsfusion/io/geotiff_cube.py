@@ -111,12 +111,14 @@ def encoding_of(sensor: Sensor, layer: Layer, baseline: str | None, options: Opt
                 f"{header.name} has 8-bit pixels, which cannot hold {layer.name} as {sensor.name} stores it (an image "
                 "stretched for display?); give scale and offset if you know them"
             )
-    chosen = Encoding.model_validate({
-        "dtype": layer.dtype,
-        "scale": scale if options.scale is None else options.scale,
-        "offset": offset if options.offset is None else options.offset,
-        "nodata": nodata if options.nodata is None else options.nodata,
-    })
+    chosen = Encoding.model_validate(
+        {
+            "dtype": layer.dtype,
+            "scale": scale if options.scale is None else options.scale,
+            "offset": offset if options.offset is None else options.offset,
+            "nodata": nodata if options.nodata is None else options.nodata,
+        }
+    )
     if options.valid_range is not None and chosen.nodata is None and not layer.dtype.startswith("float"):
         raise InputError(f"{header.name} declares no nodata number, which valid_range needs; give nodata as well")
     return chosen

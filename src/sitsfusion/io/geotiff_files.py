@@ -150,9 +150,7 @@ def read_header(place: Path, name: str) -> Header:
             grid = GeoBox((file.height, file.width), file.transform, _named(file.crs))
             masked = MaskFlags.per_dataset in file.mask_flag_enums[0] and MaskFlags.alpha not in file.mask_flag_enums[0]
             nodata = tuple(None if n is None or isnan(n) else n for n in file.nodatavals)  # NaN is missing anyway
-            header = Header(
-                name, grid, file.dtypes, file.descriptions, file.scales, file.offsets, nodata, file.tags()
-            )
+            header = Header(name, grid, file.dtypes, file.descriptions, file.scales, file.offsets, nodata, file.tags())
     except (RasterioError, OSError) as error:
         raise fixable(
             ReadError(f"{path} cannot be read ({error}); copy or download it again, or leave it out (exclude)"),

@@ -207,12 +207,14 @@ class _Numbers:
             self._check_baseline(key)
             product = self.sensor.stored([key], options.baseline)[0]
             scale, offset, nodata = product.scale, product.offset, product.nodata if nodata is None else nodata
-        return Encoding.model_validate({
-            "dtype": str(layer.dtype),
-            "scale": scale if options.scale is None else options.scale,
-            "offset": offset if options.offset is None else options.offset,
-            "nodata": nodata if options.nodata is None else options.nodata,
-        })
+        return Encoding.model_validate(
+            {
+                "dtype": str(layer.dtype),
+                "scale": scale if options.scale is None else options.scale,
+                "offset": offset if options.offset is None else options.offset,
+                "nodata": nodata if options.nodata is None else options.nodata,
+            }
+        )
 
     def _check_baseline(self, key: str) -> None:
         rule = self.sensor.baseline_offset

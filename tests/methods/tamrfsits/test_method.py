@@ -153,8 +153,9 @@ def test_long_series_are_taken_in_blocks_and_far_dates_are_refused(scene: Scene,
 
 def test_grids_that_do_not_fit_the_network(scene: Scene, weights: str) -> None:
     fine = scene["fine"]
+    one_pixel = scene["coarse"].to_numpy()[0][:1, :, :1, :1]
     wrong = Cube.from_array(
-        scene["coarse"].to_numpy()[0][:1, :, :1, :1].repeat(60, 2).repeat(75, 3), sensor=scene["coarse"].sensor, bands=scene["coarse"].bands,
+        one_pixel.repeat(60, 2).repeat(75, 3), sensor=scene["coarse"].sensor, bands=scene["coarse"].bands,
         grid=fine.grid, dates=[fine.dates[0]],
     )  # fmt: skip
     with pytest.raises(GridError, match="3 times larger"):

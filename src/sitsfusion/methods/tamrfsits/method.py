@@ -167,8 +167,8 @@ class Tamrfsits(Method):
             return tuple(d for d in dates if d in set(scene["thermal"].dates))
         if lacking:
             raise MissingBandError(
-                f"weights {self.weights.name} need the {role} band(s) {', '.join(lacking)}, which the images lack (they "
-                f"have {', '.join(cube.bands)}); add them, or use weights that were trained without them"
+                f"weights {self.weights.name} need the {role} band(s) {', '.join(lacking)}, which the images lack "
+                f"(they have {', '.join(cube.bands)}); add them, or use weights that were trained without them"
             )
         return dates
 
@@ -252,7 +252,8 @@ def _has(step: Step, role: str) -> bool:
 
 def _core_area(tile: Tile, ratio: int, margin: int) -> tuple[Window, Window]:
     """The core, and the core with `margin` fine pixels around it in whole coarse pixels, clipped at the border; both
-    in fine pixels of the whole scene."""
+    in fine pixels of the whole scene.
+    """
     n = tile.per_cell["fine"] if "fine" in tile.per_cell else tile.per_cell["coarse"] * ratio
     border = (tile.scene_size[0] * n, tile.scene_size[1] * n)
     return tile.core.scaled(n), tile.core.scaled(n).padded(ceil(margin / ratio) * ratio, border)

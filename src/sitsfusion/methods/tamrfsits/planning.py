@@ -13,7 +13,8 @@ from sitsfusion.dates import days_since
 @dataclass(frozen=True)
 class Limits:
     """At most `max_dates` input images within `window_days`, as in training; images whose usable share is below
-    `min_clear_share` are left out, as the training data set leaves them out."""
+    `min_clear_share` are left out, as the training data set leaves them out.
+    """
 
     max_dates: int
     window_days: int

@@ -1,4 +1,4 @@
-"""Physical units at the network's border: per band an affine map and an optional clip, and a fill for the unobserved."""
+"""Physical units at the network's border: per band an affine map, an optional clip, a fill for the unobserved."""
 
 from __future__ import annotations
 
