@@ -17,6 +17,7 @@ from tests.scenes import coarse_scene, days
 
 DATES = days(2, 6)
 TILES = Resources(device="cpu", tile=16)
+FORMATS: dict[str, dict[str, Any]] = {"cog": {}, "vrt": {"mosaic": "vrt"}, "zarr": {"format": "zarr"}}
 
 
 def small_scene(seed: int = 0) -> Scene:

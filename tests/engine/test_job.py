@@ -161,6 +161,9 @@ def test_what_does_not_fit_the_disk_is_refused_with_the_numbers(
     free.free = needed // 2 - 1
     with pytest.raises(PlanError, match="are free"):
         check_disk(made)
+    free.free = needed - 1
+    with pytest.raises(PlanError, match="are free"):
+        job(tmp_path, dates=days(3, 7))  # the tiles are another plan's
 
 
 def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

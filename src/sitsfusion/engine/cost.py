@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sitsfusion.engine.files import PLAN, WORK, read_json
 from sitsfusion.engine.outputs import Product
 from sitsfusion.engine.tiling import TileGrid, reach
 from sitsfusion.errors import PlanError
@@ -74,13 +75,21 @@ def check_disk(job: Job) -> None:
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise PlanError(f"{folder} is not a folder that can be written to; choose another --out")
     tiles, joined = _bytes_written(job)
-    done = sum(1 for _ in (job.output.folder / "work").glob("*.json")) / (len(job.plan.steps) * len(job.tiles))
-    free, needed = shutil.disk_usage(folder).free, tiles * max(0.0, 1 - done) + joined
+    free, needed = shutil.disk_usage(folder).free, tiles * (1 - _share_done(job)) + joined
     if needed > free:
         raise PlanError(
             f"up to {needed / 1e9:.3g} GB will be written to {folder}, where {free / 1e9:.3g} GB are free; "
             "ask for fewer dates or bands, a part of the scene, or use another disk"
         )
+
+
+def _share_done(job: Job) -> float:
+    """Share of the tasks that an earlier run of the same plan has marked."""
+    note = read_json(job.output.folder / PLAN)
+    if note is None or note.get("plan_id") != job.plan_id:
+        return 0.0
+    marked = sum(1 for _ in (job.output.folder / WORK).glob("*.json"))
+    return min(1.0, marked / (len(job.plan.steps) * len(job.tiles)))
 
 
 def available_memory(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> int:

@@ -13,6 +13,9 @@ from uuid import uuid4
 
 from sitsfusion.errors import ReadError, WriteError
 
+# In a job's folder: the identity of its plan; the folder of tiles and markers.
+PLAN, WORK = "plan.json", "work"
+
 
 def part_of(path: Path) -> Path:
     """A name beside `path` to write to first; no other process, on no other machine, has the same."""

@@ -8,12 +8,12 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from sitsfusion.engine.files import remove, write_text
+from sitsfusion.engine.files import WORK, remove, write_text
 from sitsfusion.engine.job import Job, Task
 from sitsfusion.engine.lock import sole_runner
 from sitsfusion.engine.outputs import Product, image_tags
 from sitsfusion.engine.stac import write_catalogue
-from sitsfusion.engine.store import REPORT, STAC, WORK, ZARR, CogStore, Marker, Markers
+from sitsfusion.engine.store import REPORT, STAC, ZARR, CogStore, Marker, Markers
 from sitsfusion.grid import Window
 from sitsfusion.io.cog import gdal_limits, mosaic_cog, vrt_xml
 from sitsfusion.methods.base import Step

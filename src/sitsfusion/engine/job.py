@@ -11,7 +11,7 @@ from typing import Any
 import sitsfusion
 from sitsfusion.engine.cost import Bill, available_memory, bill_of, peak_bytes
 from sitsfusion.engine.cost import check_disk as check_disk  # part of planning for callers, too
-from sitsfusion.engine.files import read_json
+from sitsfusion.engine.files import PLAN, read_json
 from sitsfusion.engine.identity import content_id, plan_id
 from sitsfusion.engine.outputs import OutputSpec, Product, product
 from sitsfusion.engine.tiling import TileGrid, choose
@@ -20,9 +20,6 @@ from sitsfusion.grid import Window
 from sitsfusion.methods.base import Method, MethodPlan, State, Step, Tiling
 from sitsfusion.query import Query
 from sitsfusion.scene import Scene
-
-# In a job's folder: the identity of its plan.
-PLAN = "plan.json"
 
 
 @dataclass(frozen=True)

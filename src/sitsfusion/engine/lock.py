@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from sitsfusion.engine.files import WORK
 from sitsfusion.errors import FetchError, PlanError
 from sitsfusion.fetch.lock import sole_writer
 
@@ -17,7 +18,7 @@ def sole_runner(folder: Path, part: str) -> Iterator[None]:
     Raises:
         PlanError: another process holds the part.
     """
-    place = folder / "work" / f"part-{part}.lock"
+    place = folder / WORK / f"part-{part}.lock"
     place.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         try:

@@ -26,8 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sitsfusion import grid as grids
-from sitsfusion.engine.files import claim_text, part_of, read_json, remove, write_text
-from sitsfusion.engine.job import PLAN, Job, Task
+from sitsfusion.engine.files import PLAN, WORK, claim_text, part_of, read_json, remove, write_text
+from sitsfusion.engine.job import Job, Task
 from sitsfusion.engine.outputs import KINDS, Product, image_tags
 from sitsfusion.engine.quality import Quality
 from sitsfusion.errors import PlanError
@@ -36,7 +36,7 @@ from sitsfusion.methods.base import Block
 from sitsfusion.prediction import NOTE
 from sitsfusion.scene import ROLES
 
-ZARR, CALIBRATION, REPORT, WORK, STAC = "prediction.zarr", "calibration.npz", "run-report.txt", "work", "stac"
+ZARR, CALIBRATION, REPORT, STAC = "prediction.zarr", "calibration.npz", "run-report.txt", "stac"
 PAGE = "index.html"
 
 
