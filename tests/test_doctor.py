@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from sitsfusion import doctor
 from sitsfusion.cube import Cube
+from sitsfusion.doctor import check_radiometry
 from sitsfusion.doctor.report import Finding, Report
 from sitsfusion.doctor.sampling import sample, sample_windows
 from sitsfusion.errors import InputError
@@ -22,6 +23,7 @@ from sitsfusion.grid import Window
 from sitsfusion.io import RoleSource, open_scene
 from sitsfusion.io.scene_file import SceneFile, write_scene_file
 from sitsfusion.scene import Scene
+from sitsfusion.simulate import simulate_scene
 from tests.fake.geotiffs import CLOUD, L8, S2, VEGETATION, cube, grid, write_image
 
 DAYS = ("20220105", "20220110", "20220120", "20220130", "20220204", "20220214")
@@ -380,3 +382,17 @@ def test_reads_are_limited() -> None:
     seen = sample(long, reads=20)
     assert Counting.reads == len(seen.images) <= 20
     assert seen.looked_at == "1 window(s) of 96 x 96 pixels (0.2%) of one date in 3"
+
+
+def test_reflectance_and_temperature_in_one_cube_are_judged_apart() -> None:
+    """An LS2S2 site keeps temperature among the Landsat bands: 290 is no reflectance, and need not be."""
+    landsat = simulate_scene(60, seed=4).scene["coarse"]
+    assert {band.unit for band in landsat.band_info()} == {"reflectance", "kelvin"}
+    assert [f for f in check_radiometry(Scene({"coarse": landsat})) if f.level == "error"] == []
+    numbers, valid = landsat.to_numpy()
+    numbers[:, -1] /= 10
+    wrong = Cube.from_array(
+        numbers, sensor=landsat.sensor, bands=landsat.bands, grid=landsat.grid, dates=landsat.dates, valid=valid
+    )
+    (found,) = [f for f in check_radiometry(Scene({"coarse": wrong})) if f.level == "error"]
+    assert "LST" in found.message

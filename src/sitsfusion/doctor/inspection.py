@@ -13,7 +13,7 @@ from sitsfusion.cube import Cube
 from sitsfusion.doctor import radiometry, series
 from sitsfusion.doctor.opening import Opened, Place, finding_of, open_tolerantly, places_of
 from sitsfusion.doctor.report import DateFacts, Finding, Report, RoleReport
-from sitsfusion.doctor.sampling import Sample, sample
+from sitsfusion.doctor.sampling import READS, Sample, sample
 from sitsfusion.errors import InputError, SitsFusionError
 from sitsfusion.grid import describe
 from sitsfusion.io import resampled
@@ -91,7 +91,9 @@ def _of_scene(scene: Scene) -> Report:
 
 def _examined(opened: Opened, role: str, cube: Cube) -> Examined:
     seen = sample(cube)
-    findings = [*series.dates(role, seen), *radiometry.radiometry(role, seen)]
+    mixed = len({band.unit for band in cube.band_info()}) > 1
+    numbers = radiometry.cube_radiometry(role, cube, READS) if mixed else radiometry.radiometry(role, seen)
+    findings = [*series.dates(role, seen), *numbers]
     if _baseline_was_unknown(opened) and cube.sensor.baseline_offset is not None:
         findings.append(_measured_offset(role, seen))
     return Examined(role, opened, cube, seen, tuple(findings))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sitsfusion.cube import Cube
 from sitsfusion.doctor.report import Finding
 from sitsfusion.doctor.sampling import ImageSample, Sample, sample
+from sitsfusion.io.roles import by_role
 from sitsfusion.scene import Scene
 
 # (scale, offset) of common products, tried where the numbers are not plausible as they are read.
@@ -36,12 +37,17 @@ def check_radiometry(scene: Scene) -> list[Finding]:
     """
     found = []
     for role, cube in scene.cubes.items():
-        found += radiometry(role, sample(cube, _PLAN_READS))
+        found += cube_radiometry(role, cube, _PLAN_READS)
     return found
 
 
+def cube_radiometry(role: str, cube: Cube, reads: int) -> list[Finding]:
+    """All findings about the numbers of a cube; reflectances and temperatures are looked at apart."""
+    return [f for part in by_role(cube).values() for f in radiometry(role, sample(part, reads))]
+
+
 def radiometry(role: str, seen: Sample) -> list[Finding]:
-    """All findings about the numbers of one role."""
+    """All findings about the numbers of one role, whose bands have one unit."""
     if not seen.images or not seen.cube.bands:
         return []
     checks = (scaling, wrapped, jumps, inverted_mask, undeclared_nodata)

@@ -17,7 +17,7 @@ from sitsfusion.sensors import Encoding
 
 _SMALL = 256  # images up to this size are read whole
 _SIDE = 96  # of a window, in pixels
-_READS = 300  # windows per cube: few dates are looked at in more places
+READS = 300  # windows per cube: few dates are looked at in more places
 _FEWEST = 20  # pixels that a statistic needs
 _DARK = 1.0  # per cent
 
@@ -76,7 +76,7 @@ class Sample:
         return [i for i in self.images if i.clear >= least and not np.isnan(i.median).any()]
 
 
-def sample(cube: Cube, reads: int = _READS) -> Sample:
+def sample(cube: Cube, reads: int = READS) -> Sample:
     """Look at up to `reads` windows of a cube: every date if they suffice, else every n-th."""
     step = max(1, -(-len(cube) // reads))
     times = range(0, len(cube), step)
