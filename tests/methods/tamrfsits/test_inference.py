@@ -250,7 +250,7 @@ def test_refused_inputs() -> None:
 
 
 CASES: dict[str, dict[str, Any]] = {
-    "many dates": {"core": [96, 96], "dates": [1, 2], "queries": 4, "dtype": "float32"},
+    "many dates": {"core": [96, 96], "dates": [4, 6], "queries": 4, "dtype": "float32"},
     "half precision": {"core": [24, 24], "dates": [1, 2], "queries": 1, "dtype": "bfloat16"},
     "few days": {"core": [24, 48], "dates": [1, 1], "queries": 16, "dtype": "float32"},
     "many days": {"core": [24, 48], "dates": [1, 1], "queries": 136, "dtype": "float32"},
