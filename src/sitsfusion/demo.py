@@ -34,7 +34,7 @@ class DemoResult:
     page: Path
 
 
-def run_demo(folder: Path, *, seed: int = 0, size: int = 240, say: Say = print) -> DemoResult:
+def run_demo(folder: Path, *, seed: int = 0, size: int = 120, say: Say = print) -> DemoResult:
     """Simulate a year of Sentinel-2 and Landsat, write it as GeoTIFFs, fuse it, compare with the truth.
 
     Only methods that need no weights are run; nothing is pretended for the others.

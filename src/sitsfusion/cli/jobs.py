@@ -75,7 +75,7 @@ def plan(
 def demo(
     folder: Annotated[Path, typer.Option("--out", help="where everything is written")] = Path("demo-output"),
     seed: Annotated[int, typer.Option(help="of the made-up landscape")] = 0,
-    size: Annotated[int, typer.Option(help="side in 10 m pixels, a multiple of 3")] = 240,
+    size: Annotated[int, typer.Option(help="side in 10 m pixels, a multiple of 3")] = 120,
 ) -> None:
     """Make up a scene of which the truth is known, fuse it, show the errors and a page.
 
