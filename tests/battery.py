@@ -77,11 +77,61 @@ def _all_bands(cells: tuple[int, int], seed: int) -> Scene:
     )
 
 
+def _two_sensors(cells: tuple[int, int], seed: int) -> Scene:
+    """Fine and coarse images with bands in common, some of one day, and two fine images before each coarse one."""
+    return Scene(
+        {
+            "fine": scenes.cube("fine", (-9, 0, 9, 14, 21, 30), cells, seed=seed),
+            "coarse": scenes.cube("coarse", (4, 5, 12, 21, 30), cells, bands=("B02", "B04", "B05"), seed=seed),
+        },
+        name="made-up",
+    )
+
+
+def _long_series(cells: tuple[int, int], seed: int) -> Scene:
+    """Enough images for curves of several terms, within one year, of two sensors."""
+    often = (0, 4, 9, 14, 19, 21, 25, 30, 44, 60, 75, 90)
+    return Scene(
+        {
+            "fine": scenes.cube("fine", often, cells, seed=seed),
+            "coarse": scenes.cube("coarse", tuple(d + 1 for d in often), cells, seed=seed),
+        },
+        name="made-up",
+    )
+
+
 CASES = {
     "naive": Case(lambda: methods.make("naive")),
     "closest": Case(lambda: methods.make("closest", {"max_masked_share": 0.6}), format="zarr"),
     "tamrfsits": Case(
         lambda: methods.make("tamrfsits", {"weights": _drawn_weights(), "min_clear_share": 0}), _all_bands, most=24
+    ),
+    "linear": Case(lambda: methods.make("linear", {"kind": "nearest"}), most=24),
+    "spline": Case(lambda: methods.make("spline"), _long_series, most=16, encoding="float32"),
+    "whittaker": Case(lambda: methods.make("whittaker"), most=16, format="zarr", encoding="float32"),
+    "savgol": Case(lambda: methods.make("savgol", {"step": 3}), _long_series, most=16, encoding="float32"),
+    "harmonic": Case(
+        lambda: methods.make("harmonic", {"harmonics": 1}), _long_series, most=16, noise=1e-5, encoding="float32"
+    ),
+    "double-logistic": Case(
+        lambda: methods.make("double-logistic", {"steps": 5}),
+        _long_series,
+        cells=(8, 9),
+        tile=16,
+        most=9,
+        encoding="float32",
+    ),
+    "joint-gp": Case(
+        lambda: methods.make("joint-gp", {"samples": 9}),
+        _two_sensors,
+        cells=(8, 9),
+        tile=16,
+        most=9,
+        encoding="float32",
+    ),
+    "stair": Case(lambda: methods.make("stair"), _two_sensors, most=24, encoding="float32"),
+    "sen2like": Case(
+        lambda: methods.make("sen2like", {"max_masked_share": 1}), _two_sensors, most=24, encoding="float32"
     ),
     "pooling": Case(stubs.Pooling, noise=1e-5, encoding="float32"),
     "pooling-whole": Case(lambda: stubs.Pooling(lattice="whole"), format="zarr", encoding="float32"),

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from sitsfusion.errors import InputError
 from sitsfusion.sensors import get
 from sitsfusion.simulate import Simulated, simulate_scene, write_geotiffs
-from sitsfusion.simulate.acquire import instrument, passes
 from sitsfusion.simulate.clouds import Clouds, make_clouds, sky_of
 from sitsfusion.simulate.landscape import Cover, make_landscape
 from sitsfusion.simulate.noise import periodic_field, stream
-from sitsfusion.simulate.sensors import LANDSAT, SENTINEL2
+from sitsfusion.simulate.sensors import INSTRUMENTS, LANDSAT, SENTINEL2
 from sitsfusion.simulate.sun import Sun, sun_at
 from sitsfusion.simulate.weather import Weather
+from sitsfusion.simulate.world import World
 
 ROLES = ("fine", "coarse")
 JANUARY, JUNE, JULY = date(2022, 1, 20), date(2022, 6, 15), date(2022, 7, 15)
@@ -97,12 +97,13 @@ def test_a_scene_has_both_sensors_on_nested_grids(cloudy: Simulated) -> None:
 
 @pytest.mark.parametrize(("role", "step", "count"), [("fine", 5, (73,)), ("coarse", 8, (45, 46))])
 def test_satellites_take_turns_at_their_revisit(role: str, step: int, count: tuple[int, ...]) -> None:
-    found = passes(role, 2022, seed=1)
+    orbits, platforms = World().sensing(role).orbits, tuple(INSTRUMENTS[role].platforms)
+    found = orbits.passes(role, 2022, 1, platforms)
     assert len(found) in count
     assert all(b[0] - a[0] == timedelta(step) and a[1] != b[1] for a, b in pairwise(found))
     assert found[0][0].year == found[-1][0].year == 2022
     assert found[-1][0] + timedelta(step) >= date(2023, 1, 1)
-    assert passes(role, 2024, seed=1)[-1][0] + timedelta(step) >= date(2025, 1, 1)
+    assert orbits.passes(role, 2024, 1, platforms)[-1][0] + timedelta(step) >= date(2025, 1, 1)
 
 
 def test_items_know_the_acquisition(cloudy: Simulated) -> None:
@@ -111,7 +112,7 @@ def test_items_know_the_acquisition(cloudy: Simulated) -> None:
         for t, (item, day) in enumerate(zip(cube.items, cube.dates, strict=True)):
             assert item.time is not None
             assert item.time.date() == day
-            assert item.platform in instrument(role).platforms.values()
+            assert item.platform in INSTRUMENTS[role].platforms.values()
             assert item.clear_share == pytest.approx(cube.frame(t).valid.mean())
             assert item.sun_zenith is not None
             assert 20 < item.sun_zenith < 80
@@ -232,7 +233,7 @@ def test_landsat_sees_the_surface_through_another_response() -> None:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_a_clear_image_is_the_degraded_truth_and_noise(clear: Simulated, role: str) -> None:
-    cube, what = clear.scene[role], instrument(role)
+    cube, what = clear.scene[role], INSTRUMENTS[role]
     for t in range(0, len(cube), 9):
         expected = what.observe(clear.truth(role, [cube.dates[t]])[0])
         found = cube.frame(t).values
@@ -322,7 +323,7 @@ def test_shadows_fall_away_from_the_sun_by_height_times_tangent() -> None:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_masks_are_mostly_right_but_not_always(cloudy: Simulated, role: str) -> None:
-    cube, step = cloudy.scene[role], instrument(role).step
+    cube, step = cloudy.scene[role], INSTRUMENTS[role].step
     hidden, shaded, open_, valid = [], [], [], []
     for t, day in enumerate(cube.dates):
         sky = cloudy.sky(role, day)

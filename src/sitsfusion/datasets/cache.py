@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from uuid import uuid4
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sitsfusion.errors import ReadError
+from sitsfusion.errors import ReadError, WriteError
 
 Tensors = dict[str, Tensor]
 
@@ -28,14 +28,19 @@ def fetch(file: Path, make: Callable[[], Mapping[str, Tensor]]) -> Tensors:
 
     Raises:
         ReadError: the file exists, but is not readable.
+        WriteError: it cannot be written; nothing of it is left.
     """
     if file.exists():
         return _load(file)
     tensors = {name: tensor.contiguous() for name, tensor in make().items()}
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f"{file.name}.{os.getpid()}.part")
-    save_file(tensors, part)
-    part.replace(file)
+    part = file.with_name(f"{file.name}.{uuid4().hex}.part")
+    try:
+        save_file(tensors, part)
+        part.replace(file)
+    except (OSError, SafetensorError) as error:
+        part.unlink(missing_ok=True)
+        raise WriteError(f"sample {file} cannot be cached ({error}); free some space, or name another cache") from error
     return tensors
 
 

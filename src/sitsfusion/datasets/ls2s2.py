@@ -10,16 +10,19 @@ is odd, this is said in `SiteParameters`.
 from __future__ import annotations
 
 import random
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from datetime import date, timedelta
+from functools import cached_property
+from itertools import accumulate
 from math import ceil, floor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from torch import Tensor
-from torch.utils.data import ConcatDataset, Dataset
+from torch.utils.data import Dataset
 
 from sitsfusion import series
 from sitsfusion.datasets import cache
@@ -27,7 +30,7 @@ from sitsfusion.datasets.ls2s2_patch import PatchReader
 from sitsfusion.dates import days_since, parse_day
 from sitsfusion.errors import InputError
 from sitsfusion.io import rasters
-from sitsfusion.io.ls2s2_index import Acquisition, NoImageError, acquisitions, conjunctions
+from sitsfusion.io.ls2s2_index import Acquisition, NoImageError, acquisitions, conjunctions, index_names
 from sitsfusion.series import Series
 
 Bands = tuple[tuple[int, ...] | None, ...]
@@ -53,6 +56,12 @@ class SiteParameters(BaseModel):
     min_nb_dates: int = Field(4, ge=0, description="slices need more dates than this of both sensors")
     random_reduce_rate: float | None = Field(None, gt=0, le=1, description="share of the dates kept at random")
     max_nb_dates: int | None = Field(None, gt=0, description="dates kept at random, shared between both sensors")
+    draw_from: Literal["site", "slice"] = Field(
+        "site",
+        description="site: as in the reference, dates are kept at random among all of the site, then cut to the slice, "
+        "so that a slice of several gets few dates, or none (an error); slice: among those of the slice, at least one "
+        "of each sensor",
+    )
     conjunctions_only: bool = Field(False, description="only dates that both sensors have")
     exclude_last_date: bool = Field(
         True,
@@ -77,7 +86,7 @@ class SiteParameters(BaseModel):
 
     def key(self) -> str:
         """What the pixels of an item depend on: all parameters but those that draw among its dates."""
-        return self.model_dump_json(exclude={"random_reduce_rate", "max_nb_dates"})
+        return self.model_dump_json(exclude={"random_reduce_rate", "max_nb_dates", "draw_from"})
 
 
 class SeriesPair(NamedTuple):
@@ -136,15 +145,34 @@ class SiteReader(Dataset[SeriesPair]):
         return len(self.corners) * len(self.slices)
 
     def __getitem__(self, item: int) -> SeriesPair:
+        return self.read(item, self.rng)
+
+    def read(self, item: int, rng: random.Random | None) -> SeriesPair:
+        """An item whose dates are drawn with these random numbers (None: Python's global ones).
+
+        Raises:
+            IndexError: no such item.
+            InputError: no date of a sensor is left.
+            ReadError: an image that cannot be read.
+        """
         if not 0 <= item < len(self):
             raise IndexError(f"{self.folder} has items 0 to {len(self) - 1}, found {item}")
         at = item % len(self.slices)
-        lr_quota, hr_quota = _quotas(self.parameters.max_nb_dates, len(self._lr.dates), len(self._hr.dates))
-        lr_kept = self._draw(self._lr.dates, lr_quota, at)
-        hr_kept = self._draw(self._hr.dates, hr_quota, at)
+        lr_dates, hr_dates = self._drawn_from(self._lr, at), self._drawn_from(self._hr, at)
+        lr_quota, hr_quota = _quotas(self.parameters, len(lr_dates), len(hr_dates))
+        lr_kept = self._draw(lr_dates, lr_quota, at, rng)
+        # Two draws among the same dates may have none in common: one draw serves both, but for the reference's way.
+        one_draw = self.parameters.conjunctions_only and self.parameters.draw_from == "slice"
+        hr_kept = hr_dates if one_draw else self._draw(hr_dates, hr_quota, at, rng)
         if self.parameters.conjunctions_only:
             lr_kept, hr_kept = conjunctions(lr_kept, hr_kept)
         return self._pair(item, lr_kept, hr_kept)
+
+    @cached_property
+    def scales(self) -> tuple[Tensor, Tensor]:
+        """Factors from stored numbers to reflectance or kelvin: float32 `[c]` of Landsat, and of Sentinel-2."""
+        p = self.parameters
+        return _scales(self._lr, p.lr_sensor), _scales(self._hr, p.hr_sensor)
 
     def state_dict(self) -> dict[str, Any]:
         """The state of the random numbers, to go on from the same place."""
@@ -154,11 +182,16 @@ class SiteReader(Dataset[SeriesPair]):
         """Go on from a state that `state_dict` gave."""
         _restore(self.rng, state)
 
-    def _draw(self, dates: Sequence[Acquisition], quota: int | None, at: int) -> tuple[Acquisition, ...]:
+    def _drawn_from(self, reader: PatchReader, at: int) -> tuple[Acquisition, ...]:
+        return reader.dates if self.parameters.draw_from == "site" else self._inside(reader.dates, at)
+
+    def _draw(
+        self, dates: Sequence[Acquisition], quota: int | None, at: int, rng: random.Random | None
+    ) -> tuple[Acquisition, ...]:
         """The dates of slice `at` among those kept at random."""
         n, rate = len(dates), self.parameters.random_reduce_rate
         order = list(range(n))
-        shuffle: Callable[[list[int]], None] = random.shuffle if self.rng is None else self.rng.shuffle
+        shuffle: Callable[[list[int]], None] = random.shuffle if rng is None else rng.shuffle
         shuffle(order)
         kept = n if rate is None else ceil(n * rate)
         kept = kept if quota is None else min(kept, quota)
@@ -195,9 +228,16 @@ class SiteReader(Dataset[SeriesPair]):
         return Series(values[None], days[None], valid[None])
 
     def _cache_folder(self, root: Path) -> Path:
-        # absolute paths of all images: a site of the same name elsewhere is another site
+        # A site of the same name elsewhere is another site; one whose index was written again may have other images.
         images = [str(line.bands) for reader in (self._lr, self._hr) for a in reader.dates for line in a.lines]
-        return root / cache.digest(self.parameters.key(), *images) / self.folder.name
+        return root / cache.digest(self.parameters.key(), *images, *self._index_prints()) / self.folder.name
+
+    def _index_prints(self) -> list[str]:
+        p = self.parameters
+        sensors = ((p.lr_sensor, p.lr_index_files), (p.hr_sensor, p.hr_index_files))
+        folders = ((self.folder / sensor, names) for sensor, names in sensors)
+        files = [folder / name for folder, names in folders for name in index_names(folder, names)]
+        return [f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
 
 
 class SitesReader(Dataset[SeriesPair]):
@@ -205,8 +245,8 @@ class SitesReader(Dataset[SeriesPair]):
 
     Attributes:
         sites: the readers of the sites that have images.
-        skipped: the folders of the sites that have no valid image of a sensor, each with the reason. They take no item
-            numbers (as in the reference).
+        skipped: the folders of the sites without any item (no valid image of a sensor, or no slice with enough
+            dates), each with the reason. They take no item numbers (as in the reference).
 
     Raises:
         InputError: no site has an item; otherwise as `SiteReader`.
@@ -226,21 +266,35 @@ class SitesReader(Dataset[SeriesPair]):
         self.skipped: dict[Path, str] = {}
         for folder in folders:
             try:
-                self.sites.append(SiteReader(folder, parameters, cache_dir=cache_dir, rng=rng))
+                site = SiteReader(folder, parameters, cache_dir=cache_dir, rng=rng)
             except NoImageError as error:
                 self.skipped[Path(folder)] = str(error)
-        if not any(len(site) for site in self.sites):
+                continue
+            if len(site):
+                self.sites.append(site)
+            else:
+                self.skipped[Path(folder)] = f"no slice of time has more than {site.parameters.min_nb_dates} dates"
+        if not self.sites:
             raise InputError(f"none of {len(folders)} site(s) has an item; skipped: {self.skipped or 'none'}")
-        self._items: ConcatDataset[SeriesPair] = ConcatDataset(self.sites)
+        self._ends = tuple(accumulate(len(site) for site in self.sites))
 
     def __len__(self) -> int:
-        return len(self._items)
+        return self._ends[-1]
 
     def __getitem__(self, item: int) -> SeriesPair:
+        return self.read(item, self.rng)
+
+    def read(self, item: int, rng: random.Random | None) -> SeriesPair:
+        """An item whose dates are drawn with these random numbers; errors as `SiteReader.read`."""
+        site, inside = self.locate(item)
+        return site.read(inside, rng)
+
+    def locate(self, item: int) -> tuple[SiteReader, int]:
+        """The site that an item is of, and its number there."""
         if not 0 <= item < len(self):
             raise IndexError(f"the sites have items 0 to {len(self) - 1}, found {item}")
-        pair: SeriesPair = self._items[item]
-        return pair
+        at = bisect_right(self._ends, item)
+        return self.sites[at], item - (self._ends[at] - len(self.sites[at]))
 
     def state_dict(self) -> dict[str, Any]:
         """The state of the random numbers, to go on from the same place."""
@@ -260,12 +314,19 @@ def collate(items: Sequence[SeriesPair]) -> SeriesPair:
     return SeriesPair(series.collate([item.lr for item in items]), series.collate([item.hr for item in items]))
 
 
-def _quotas(most: int | None, lr_count: int, hr_count: int) -> tuple[int | None, int | None]:
-    """Dates kept of each sensor when `most` are shared between them in proportion to their numbers of dates."""
+def _quotas(parameters: SiteParameters, lr_count: int, hr_count: int) -> tuple[int | None, int | None]:
+    """Dates kept of each sensor: `max_nb_dates` shared between them in proportion to their numbers of dates."""
+    most, both = parameters.max_nb_dates, lr_count + hr_count
     if most is None:
         return None, None
-    both = lr_count + hr_count
-    return most * lr_count // both, most * hr_count // both
+    least = 1 if parameters.draw_from == "slice" else 0
+    return max(least, most * lr_count // both), max(least, most * hr_count // both)
+
+
+def _scales(reader: PatchReader, sensor: str) -> Tensor:
+    """Per channel: reflectance x 10000, but kelvin x 10 in the eighth band of Landsat's surface images."""
+    thermal = 7 if sensor == "landsat" else -1
+    return torch.tensor([0.1 if band == thermal else 1e-4 for bands in reader.band_numbers() for band in bands])
 
 
 def _corners(image: Path, patch_size: float) -> tuple[tuple[float, float], ...]:

@@ -69,6 +69,14 @@ class PatchReader:
         valid = torch.stack([part_valid for _, part_valid in parts]).all(0)
         return torch.cat([values for values, _ in parts], 1), valid
 
+    def band_numbers(self) -> tuple[tuple[int, ...], ...]:
+        """The bands of each index file's images that are read, counted from 0."""
+        first = self.dates[0]
+        return tuple(
+            tuple(range(rasters.header(str(first.files(at)[0])).count)) if chosen is None else chosen
+            for at, chosen in enumerate(self.bands)
+        )
+
     def _part(self, dates: Sequence[Acquisition], at: int, left: float, bottom: float) -> tuple[Tensor, Tensor]:
         """What one index file adds: values `[t c h w]`, valid `[t h w]`."""
         grid = rasters.header(str(dates[0].files(at)[0])).grid

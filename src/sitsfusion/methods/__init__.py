@@ -17,8 +17,17 @@ from sitsfusion.methods.base import Method
 
 _TABLE = {
     "closest": "sitsfusion.methods.closest:Closest",
+    "double-logistic": "sitsfusion.methods.temporal.double_logistic:DoubleLogistic",
+    "harmonic": "sitsfusion.methods.temporal.harmonic:Harmonic",
+    "joint-gp": "sitsfusion.methods.temporal.joint_gp:JointGP",
+    "linear": "sitsfusion.methods.temporal.linear:Linear",
     "naive": "sitsfusion.methods.naive:Naive",
+    "savgol": "sitsfusion.methods.temporal.savgol:Savgol",
+    "sen2like": "sitsfusion.methods.sen2like.method:Sen2Like",
+    "spline": "sitsfusion.methods.temporal.spline:Spline",
+    "stair": "sitsfusion.methods.stair:Stair",
     "tamrfsits": "sitsfusion.methods.tamrfsits.method:Tamrfsits",
+    "whittaker": "sitsfusion.methods.temporal.whittaker:Whittaker",
 }
 _REGISTERED: dict[str, type[Method]] = {}
 _M = TypeVar("_M", bound=type[Method])

@@ -6,6 +6,7 @@ data are to be grown: `landscape` (parcels, relief), `phenology` and `spectra` (
 """
 
 from sitsfusion.simulate.scene import Simulated, simulate_scene
+from sitsfusion.simulate.world import World
 from sitsfusion.simulate.write import write_geotiffs
 
-__all__ = ["Simulated", "simulate_scene", "write_geotiffs"]
+__all__ = ["Simulated", "World", "simulate_scene", "write_geotiffs"]

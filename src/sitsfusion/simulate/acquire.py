@@ -1,10 +1,9 @@
-"""Acquisitions: when each satellite passes over a simulated place, and what its product then holds."""
+"""Acquisitions: what each satellite's product holds of a simulated place."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from functools import cached_property
 
 import numpy as np
@@ -16,16 +15,22 @@ from sitsfusion.cube import Item
 from sitsfusion.errors import InputError
 from sitsfusion.sensors import QualityRule
 from sitsfusion.simulate.clouds import Clouds, Sky, make_clouds, sky_of
-from sitsfusion.simulate.noise import stream
-from sitsfusion.simulate.quality import QA_PIXELS, SCL_PIXELS, detect, qa_pixel, scene_classes
+from sitsfusion.simulate.landscape import PIXEL, make_landscape
+from sitsfusion.simulate.noise import Map, stream
+from sitsfusion.simulate.orbits import Pass
+from sitsfusion.simulate.phenology import Phenology
+from sitsfusion.simulate.quality import FILL, QA_PIXELS, SCL_PIXELS, detect, qa_pixel, scene_classes
+from sitsfusion.simulate.sensing import haze_patches, moved, roughness, seen_from
 from sitsfusion.simulate.sensors import INSTRUMENTS, Image, Instrument
 from sitsfusion.simulate.sun import Sun, overpass, sun_at
 from sitsfusion.simulate.surface import Surface
+from sitsfusion.simulate.weather import Weather
+from sitsfusion.simulate.world import World
 
-_HAZE = 0.0025  # standard deviation of what atmospheric correction leaves, reflectance at 490 nm
-_GAIN_ERROR = 0.006
-_KELVIN_ERROR = 0.5
 QUALITY_LAYER = {"fine": "SCL", "coarse": "QA_PIXEL"}
+_LAYER_PIXELS = {"fine": SCL_PIXELS, "coarse": QA_PIXELS}  # 10 m pixels along a pixel of the layer
+_DETECTION_BANDS = ("B03", "B04", "B8A", "B11", "B12")
+_VIEW_ZENITH = {"fine": 8.0, "coarse": 6.0}  # degrees, where two orbits see a place
 
 
 @dataclass(frozen=True)
@@ -47,21 +52,41 @@ class Place:
         grid: the 10 m pixels.
         seed: of everything random.
         cloudiness: mean share of the sky under cloud, in [0, 1].
+        world: what kind of place it is.
     """
 
     surface: Surface
     grid: GeoBox
     seed: int
     cloudiness: float
+    world: World
+
+    @classmethod
+    def create(cls, grid: GeoBox, seed: int, cloudiness: float, world: World) -> Place:
+        """The place of a seed in a world, on a grid of 10 m pixels."""
+        landscape = make_landscape((grid.shape.y, grid.shape.x), seed, world.land)
+        phenology, weather = Phenology(landscape, seed, world.farming), Weather(seed, world.climate)
+        surface = Surface(landscape, phenology, weather, world.colours, world.heating)
+        return cls(surface, grid, seed, cloudiness, world)
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the 10 m grid."""
         return self.surface.landscape.shape
 
+    def instrument(self, role: str) -> Instrument:
+        """The instrument of a role here."""
+        check_role(role)
+        return self._instruments[role]
+
+    def passes(self, role: str, year: int) -> list[Pass]:
+        """The images of a role in a year."""
+        what = self.instrument(role)
+        return self.world.sensing(role).orbits.passes(role, year, self.seed, tuple(what.platforms))
+
     def moment(self, role: str, day: date) -> datetime:
         """When the satellites of a role pass on a day, UTC."""
-        return overpass(day, instrument(role).local_hour, self._lonlat[0])
+        return overpass(day, self.instrument(role).local_hour, self._lonlat[0])
 
     def sun(self, role: str, day: date) -> Sun:
         """Where the sun then is."""
@@ -71,57 +96,122 @@ class Place:
     def truth(self, role: str, day: date) -> Image:
         """The noise-free, cloud-free surface [c, h, w] on the 10 m grid, in the bands of a role's instrument.
 
-        Reflectance; the last band of `coarse` is surface temperature in kelvin.
+        Reflectance, of the surface, or in a world `toa` at the top of the mean atmosphere for `fine`; the last band
+        of `coarse` is surface temperature in kelvin.
         """
-        what, surface = instrument(role), self.surface.on(day, self.sun(role, day))
-        reflectance = what.respond(surface.reflectance(what.sources))
-        return np.concatenate([reflectance, surface.temperature()[None]]) if what.thermal else reflectance
+        what, sun = self.instrument(role), self.sun(role, day)
+        surface = self.surface.on(day, sun)
+        reflectance = surface.reflectance(what.sources)
+        if self._uncorrected(role):
+            reflectance = self.world.atmosphere.over(reflectance, sun)
+        values = what.respond(reflectance)
+        return np.concatenate([values, surface.temperature()[None]]) if what.thermal else values
 
     def sky(self, role: str, day: date) -> Sky:
         """The true clouds, shadows and cirrus of an acquisition, on the 10 m grid."""
         return self._sky(self._clouds(role, day), role, day)
 
-    def acquire(self, role: str, day: date, platform: str) -> Acquisition:
+    def acquire(self, role: str, day: date, platform: str, orbit: int = 0) -> Acquisition:
         """The product of one pass."""
-        what, sun, clouds = instrument(role), self.sun(role, day), self._clouds(role, day)
+        what, sun, clouds = self.instrument(role), self.sun(role, day), self._clouds(role, day)
         surface, sky = self.surface.on(day, sun), self._sky(clouds, role, day)
-        seen = sky.over_reflectance(surface.reflectance(what.sources))
-        values = what.respond(seen) * self._gain(role, day) + self._haze(role, day)
+        reflectance = surface.reflectance([*what.sources, *(set(_DETECTION_BANDS) - set(what.sources))])
+        reflectance = self._from_orbit(reflectance, role, sun, orbit)
+        seen = sky.over_reflectance(reflectance)
+        values = what.respond(self._uncorrect(reflectance, sky, role, day) if self._uncorrected(role) else seen)
+        values = values * self._gain(role, day) + self._haze(role, day)
         if what.thermal:
-            error = _KELVIN_ERROR * stream(self.seed, "temperature error", role, day).standard_normal()
+            error = (
+                self.world.sensing(role).kelvin * stream(self.seed, "temperature error", role, day).standard_normal()
+            )
             kelvin = sky.over_temperature(surface.temperature(), sun) + np.float32(error)
             values = np.concatenate([values, kelvin[None]])
+        values = moved(values, *self.shift(role, day))
         stored = what.encode(what.observe(values, stream(self.seed, "noise", role, day)))
-        pixels = SCL_PIXELS if role == "fine" else QA_PIXELS
-        found = detect(clouds, sky, sun, seen, stream(self.seed, "detection", role, day), pixels)
+        pixels, detector = _LAYER_PIXELS[role], self.world.sensing(role).detector
+        rng = stream(self.seed, "detection", role, day)
+        found = detect(clouds, sky, sun, seen, rng, pixels, detector, snow=surface.snow > 0)
         quality = scene_classes(found) if role == "fine" else qa_pixel(found)
+        self._leave_out(stored, quality, role, day, orbit)
         clear = _clear(role, quality, stored.shape[1:])
-        return Acquisition(stored, quality, clear, self._item(role, day, platform, float(clear.mean())))
+        return Acquisition(stored, quality, clear, self._item(role, day, platform, orbit, float(clear.mean())))
+
+    def shift(self, role: str, day: date) -> tuple[float, float]:
+        """How far south and east (10 m pixels) of its true place an image's content lies: its misregistration."""
+        deviation = self.world.sensing(role).shift / PIXEL
+        if deviation == 0:
+            return 0.0, 0.0
+        south, east = deviation * stream(self.seed, "registration", role, day).standard_normal(2)
+        return float(south), float(east)
+
+    def _uncorrected(self, role: str) -> bool:
+        return role == "fine" and self.world.toa
+
+    def _from_orbit(self, reflectance: dict[str, Map], role: str, sun: Sun, orbit: int) -> dict[str, Map]:
+        """Surface reflectance as seen from one of two orbits; the truth is their mean."""
+        sensing = self.world.sensing(role)
+        if sensing.view == 0 or not sensing.orbits.overlap:
+            return reflectance
+        return seen_from(reflectance, self._roughness, sun, sensing.view * (1 - 2 * orbit))
+
+    def _uncorrect(self, reflectance: dict[str, Map], sky: Sky, role: str, day: date) -> dict[str, Map]:
+        """Surface reflectance as seen through the day's atmosphere and the clouds in it."""
+        atmosphere = self.world.atmosphere
+        haze = np.exp(atmosphere.unrest * stream(self.seed, "aerosol", role, day).standard_normal())
+        return sky.over_reflectance(atmosphere.over(reflectance, self.sun(role, day), float(haze)))
 
     def _haze(self, role: str, day: date) -> Image:
-        """What atmospheric correction left in each band, [c, 1, 1]: more in the blue."""
-        found = [instrument(role).sensor.band(key) for key in instrument(role).responses]
+        """What atmospheric correction left in each band, [c, 1, 1] or [c, h, w]: more in the blue."""
+        what, sensing = self.instrument(role), self.world.sensing(role)
+        found = [what.sensor.band(key) for key in what.responses]
         shape = np.array([(490.0 / (band.wavelength or 490.0)) ** 1.5 for band in found])
-        haze = _HAZE * stream(self.seed, "haze", role, day).standard_normal() * shape
-        return haze.astype(np.float32)[:, None, None]
+        amount = sensing.haze * stream(self.seed, "haze", role, day).standard_normal()
+        haze = (amount * shape).astype(np.float32)[:, None, None]
+        if sensing.haze_patches == 0:
+            return haze
+        patches = np.float32(sensing.haze_patches) * haze_patches(self.shape, self.seed, role, day)
+        return np.asarray(haze * (1 + patches), np.float32)
 
     def _gain(self, role: str, day: date) -> np.float32:
-        return np.float32(1 + _GAIN_ERROR * stream(self.seed, "calibration", role, day).standard_normal())
+        error = self.world.sensing(role).gain * stream(self.seed, "calibration", role, day).standard_normal()
+        return np.float32(1 + error)
 
     def _clouds(self, role: str, day: date) -> Clouds:
         cover = self.surface.weather.cover(day, self.cloudiness)
-        return make_clouds(stream(self.seed, "clouds", role, day), self.shape, cover)
+        return make_clouds(stream(self.seed, "clouds", role, day), self.shape, cover, self.world.sky)
 
     def _sky(self, clouds: Clouds, role: str, day: date) -> Sky:
         return sky_of(clouds, self.shape, self.sun(role, day), self.surface.weather.air_temperature(day))
 
-    def _item(self, role: str, day: date, platform: str, clear_share: float) -> Item:
-        sun = self.sun(role, day)
+    def _leave_out(
+        self, stored: NDArray[np.generic], quality: NDArray[np.integer], role: str, day: date, orbit: int
+    ) -> None:
+        """Write nodata where the swath does not reach, in place."""
+        shape = (quality.shape[0], quality.shape[1])
+        seen = self.world.sensing(role).orbits.observed(shape, role, day, orbit, self.seed)
+        if seen is None:
+            return
+        quality[~seen] = FILL[role]
+        missing = ~_on_image(seen, role, stored.shape[1:])
+        for values, encoding in zip(stored, self.instrument(role).encodings, strict=True):
+            values[missing] = 0 if encoding.nodata is None else encoding.nodata
+
+    def _item(self, role: str, day: date, platform: str, orbit: int, clear_share: float) -> Item:
+        sun, what = self.sun(role, day), self.instrument(role)
+        zenith = _VIEW_ZENITH[role] if self.world.sensing(role).orbits.overlap else 0.0
         return Item(
-            id=f"{platform}_{day:%Y%m%d}", time=self.moment(role, day), platform=instrument(role).platforms[platform],
-            baseline=instrument(role).baseline, clear_share=clear_share,
-            sun_zenith=sun.zenith, sun_azimuth=sun.azimuth, view_zenith=0.0, view_azimuth=0.0,
+            id=f"{platform}_{day:%Y%m%d}", time=self.moment(role, day), platform=what.platforms[platform],
+            baseline=what.baseline, clear_share=clear_share, sun_zenith=sun.zenith, sun_azimuth=sun.azimuth,
+            view_zenith=zenith, view_azimuth=(100.0 + 180.0 * orbit) if zenith else 0.0,
         )  # fmt: skip
+
+    @cached_property
+    def _instruments(self) -> dict[str, Instrument]:
+        return {role: self.world.instrument(role) for role in INSTRUMENTS}
+
+    @cached_property
+    def _roughness(self) -> Map:
+        return roughness(self.surface.landscape)
 
     @cached_property
     def _lonlat(self) -> tuple[float, float]:
@@ -132,32 +222,29 @@ class Place:
         return float(longitude), float(latitude)
 
 
-def instrument(role: str) -> Instrument:
-    """The instrument of a role.
+def check_role(role: str) -> None:
+    """Refuse a role that is not simulated.
 
     Raises:
-        InputError: a role that is not simulated.
+        InputError: naming those that are.
     """
     if role not in INSTRUMENTS:
         raise InputError(f"role {role!r} is not simulated; a simulated scene has {', '.join(INSTRUMENTS)}")
-    return INSTRUMENTS[role]
-
-
-def passes(role: str, year: int, seed: int) -> Sequence[tuple[date, str]]:
-    """Days of a year on which a role's satellites pass, and which of them it is: they take turns."""
-    what = instrument(role)
-    rng = stream(seed, "orbit", role, year)
-    first, turn = int(rng.integers(what.revisit)), int(rng.integers(len(what.platforms)))
-    names, new_year = list(what.platforms), date(year, 1, 1)
-    days = range(first, (date(year + 1, 1, 1) - new_year).days, what.revisit)
-    return [(new_year + timedelta(day), names[(turn + i) % len(names)]) for i, day in enumerate(days)]
 
 
 def _clear(role: str, quality: NDArray[np.integer], shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """What a reader of the product makes of the quality layer, on the grid of the images."""
-    layer = QUALITY_LAYER[role]
-    rule = instrument(role).sensor.rule(layer)
+    """What a reader of the product makes of the quality layer, on the grid of the images.
+
+    The images of level 1C come with the layer too, as a user's own mask.
+    """
+    sensor, layer = INSTRUMENTS[role].sensor, QUALITY_LAYER[role]
+    rule = sensor.rule(layer)
     if not isinstance(rule, QualityRule):
-        raise InputError(f"{instrument(role).sensor.name} has no rule for the quality layer {layer}")
-    times = SCL_PIXELS if role == "fine" else 1
-    return rule.clear(quality).repeat(times, 0).repeat(times, 1)[: shape[0], : shape[1]]
+        raise InputError(f"{sensor.name} has no rule for the quality layer {layer}")
+    return _on_image(rule.clear(quality), role, shape)
+
+
+def _on_image(flags: NDArray[np.bool_], role: str, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Flags of the quality layer on the grid of the images."""
+    times = _LAYER_PIXELS[role] // INSTRUMENTS[role].step
+    return flags.repeat(times, 0).repeat(times, 1)[: shape[0], : shape[1]]

@@ -33,6 +33,19 @@ _CIRRUS_TEMPERATURE = 228.0  # K
 
 
 @dataclass(frozen=True)
+class Cloudscape:
+    """The clouds of a place.
+
+    `cloudiness`: mean share of the sky under cloud, in [0, 1]; `size`: of clouds, relative to the default (structures
+    of 0.7 to 2.2 km); `cirrus`: share of the images with cirrus when the sky is cloudy.
+    """
+
+    cloudiness: float = 0.5
+    size: float = 1.0
+    cirrus: float = 0.35
+
+
+@dataclass(frozen=True)
 class Clouds:
     """The cloud field over a scene and around it, from which views can be cut.
 
@@ -96,12 +109,15 @@ class Sky:
         return np.asarray(veiled + self.cirrus * (_CIRRUS_BRIGHTNESS * _CIRRUS_COLOUR[b] - veiled), np.float32)
 
 
-def make_clouds(rng: np.random.Generator, shape: tuple[int, int], cover: float) -> Clouds:
+def make_clouds(
+    rng: np.random.Generator, shape: tuple[int, int], cover: float, kind: Cloudscape | None = None
+) -> Clouds:
     """Clouds that cover a share of the sky (of the field around the scene: the scene's own share varies)."""
+    kind = Cloudscape() if kind is None else kind
     side = max(next_power_of_two(round(2 * max(shape) * PIXEL / _STEP)), _SMALLEST_FIELD)
     height, wavelength, cirrus_share = rng.uniform(600, 2600), rng.uniform(700, 2200), rng.uniform(0.1, 0.9)
-    has_cirrus, wind = rng.random() < 0.35 * cover**0.2, rng.uniform(0, np.pi)  # seldom in a fine sky
-    field = _field(rng, side, 0.0 if cover < _CLEAR_SKY else cover, wavelength, _DETAIL, 1.4, wind)
+    has_cirrus, wind = rng.random() < kind.cirrus * cover**0.2, rng.uniform(0, np.pi)  # seldom in a fine sky
+    field = _field(rng, side, 0.0 if cover < _CLEAR_SKY else cover, kind.size * wavelength, _DETAIL, 1.4, wind)
     cirrus = _field(rng, side, cirrus_share if has_cirrus else 0.0, 450.0, _CIRRUS_DETAIL, 6.0, wind + 0.4)
     return Clouds(*field, *cirrus, float(height))
 

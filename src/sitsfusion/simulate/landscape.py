@@ -7,7 +7,9 @@ pixel are thus mixtures, as in real images.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import field as default
 from enum import IntEnum
 
 import numpy as np
@@ -46,7 +48,7 @@ def by_cover(values: dict[Cover, float]) -> NDArray[np.float32]:
     return np.array([values.get(cover, 0.0) for cover in Cover], np.float32)
 
 
-# Shares of the area given to parcels of a cover; what is left is FIELD. The order is that of the choice.
+# Shares of the area given to parcels of a cover; what is left is FIELD.
 _SHARES = {
     Cover.GARDEN: 0.08,  # settlements: houses and streets are drawn inside
     Cover.WATER: 0.008,
@@ -56,12 +58,45 @@ _SHARES = {
     Cover.MEADOW: 0.17,
 }
 _LOT_SHARES = {Cover.TILE: 0.16, Cover.SLATE: 0.17, Cover.PALE_ROOF: 0.04, Cover.ROAD: 0.10}
-_FIELD_LINES = (
-    LineRule(Cover.ROAD, 8.0, above=45 * HECTARE),
-    LineRule(Cover.TRACK, 5.0, above=10 * HECTARE, probability=0.4),
-    LineRule(Cover.BROADLEAF, 7.0, above=0.0, probability=0.12),
-)
+_FIELD_SIZE = 2.2  # hectares
 _VILLAGE_LINES = (LineRule(Cover.ROAD, 7.0, above=0.6 * HECTARE),)
+
+
+@dataclass(frozen=True)
+class LandUse:
+    """What makes the land of one place differ from another's. The defaults are a farmland of Belgium.
+
+    Attributes:
+        shares: of the area, by cover, given to its parcels in this order; what is left is FIELD, and GARDEN is
+            settlement: houses and streets are drawn inside.
+        field_size: of a usual parcel, hectares.
+        elongation: 1 for compact parcels, 10 for long strips (length to width, about).
+        hedges: share of the borders between parcels that are hedges.
+        relief: heights, relative to the default's 14 m (standard deviation) of hills and 25 m of a valley.
+        soil: strength of differences of the soil's brightness inside parcels, relative to the default.
+        vigour: the same for leaf area and the days of growth, inside and between parcels.
+        texture: the same for the roughness of canopies and roofs.
+        leaves: standard deviation (log) of the leaf reflectance between parcels: crops and species differ.
+    """
+
+    shares: Mapping[Cover, float] = default(default_factory=lambda: dict(_SHARES))
+    field_size: float = _FIELD_SIZE
+    elongation: float = 1.0
+    hedges: float = 0.12
+    relief: float = 1.0
+    soil: float = 1.0
+    vigour: float = 1.0
+    texture: float = 1.0
+    leaves: float = 0.0
+
+    def lines(self) -> tuple[LineRule, ...]:
+        """Roads, tracks and hedges along the cuts between parcels: fewer roads where fields are large."""
+        scale = max(self.field_size / _FIELD_SIZE, 1.0) * HECTARE
+        return (
+            LineRule(Cover.ROAD, 8.0, above=45 * scale),
+            LineRule(Cover.TRACK, 5.0, above=10 * scale, probability=0.4),
+            LineRule(Cover.BROADLEAF, 7.0, above=0.0, probability=self.hedges),
+        )
 
 
 @dataclass(frozen=True)
@@ -71,16 +106,18 @@ class Landscape:
     Attributes:
         cover: `Cover` of each parcel [p].
         tint: brightness factor of each parcel's ground [p].
+        leaves: factor of its leaf reflectance in the visible, near and short-wave infrared [3, p].
         pixel, parcel, share: of each fragment [n]; the shares of a pixel sum to 1. First come the largest fragments
             of all pixels (row by row), then the second largest of those that have two, and so on.
         ranks: how many fragments are the largest of their pixel, the second largest, ...
         soil: brightness factor of the ground; vigour: factor of leaf area; delay: of growth, days;
-            texture: roughness of canopies and roofs, of mean 0 and variance 1; all of each fragment [n].
+            texture: roughness of canopies and roofs, of mean 0 (and variance 1 by default); all of each fragment [n].
         elevation: m [h, w]; slope_south, slope_east: rise per metre walked in that direction [h, w].
     """
 
     cover: NDArray[np.int8]
     tint: Values
+    leaves: NDArray[np.float32]
     pixel: Labels
     parcel: Labels
     share: Values
@@ -113,29 +150,32 @@ class Landscape:
         return np.stack([self.to_pixels((of == cover).astype(np.float32)) for cover in Cover])
 
 
-def make_landscape(shape: tuple[int, int], seed: int) -> Landscape:
-    """A landscape of `shape` (rows, columns) pixels of 10 m."""
-    elevation, river = _relief(shape, seed)
-    labels, cover = _parcels(shape, seed, elevation, river)
+def make_landscape(shape: tuple[int, int], seed: int, use: LandUse | None = None) -> Landscape:
+    """A landscape of `shape` (rows, columns) pixels of 10 m; `use`: what kind of land (default: `LandUse()`)."""
+    use = LandUse() if use is None else use
+    elevation, river = _relief(shape, seed, use.relief)
+    labels, cover = _parcels(shape, seed, elevation, river, use)
     pixel, parcel, share, ranks = _fragments(labels, len(cover))
     south, east = (np.asarray(np.gradient(elevation, PIXEL, axis=axis), np.float32) for axis in (0, 1))
     draw = stream(seed, "parcel properties").standard_normal((3, len(cover)), np.float32)
+    leaves = stream(seed, "leaf properties").standard_normal((3, len(cover)), np.float32)
     rng = stream(seed, "maps")
 
     def variation(wavelength: float, slope: float) -> Values:
         return field(rng, shape, PIXEL, wavelength, slope).ravel()[pixel]
 
     return Landscape(
-        cover=cover, tint=np.exp(0.14 * draw[0]), pixel=pixel, parcel=parcel, share=share, ranks=ranks,
-        soil=np.exp(0.10 * variation(500, 2.0) + 0.035 * variation(60, 1.2)),
-        vigour=np.exp(0.12 * variation(250, 1.6) + 0.15 * draw[1][parcel]),
-        delay=3.0 * variation(300, 1.6) + 5.0 * draw[2][parcel],
-        texture=variation(15, 1.0),
+        cover=cover, tint=np.exp(0.14 * draw[0]), leaves=np.exp(use.leaves * leaves),
+        pixel=pixel, parcel=parcel, share=share, ranks=ranks,
+        soil=np.exp(use.soil * (0.10 * variation(500, 2.0) + 0.035 * variation(60, 1.2))),
+        vigour=np.exp(use.vigour * (0.12 * variation(250, 1.6) + 0.15 * draw[1][parcel])),
+        delay=use.vigour * (3.0 * variation(300, 1.6) + 5.0 * draw[2][parcel]),
+        texture=use.texture * variation(15, 1.0),
         elevation=elevation, slope_south=south, slope_east=east,
     )  # fmt: skip
 
 
-def _relief(shape: tuple[int, int], seed: int) -> tuple[Map, Map]:
+def _relief(shape: tuple[int, int], seed: int, strength: float) -> tuple[Map, Map]:
     """Elevation [h, w] (m) with a valley, and distance to the middle of its river (m) on the fine points."""
     rng = stream(seed, "relief")
     x, y = _points(shape)
@@ -148,10 +188,12 @@ def _relief(shape: tuple[int, int], seed: int) -> tuple[Map, Map]:
     river = np.abs(aside).astype(np.float32)
     coarse = river.reshape(shape[0], _POINTS, shape[1], _POINTS).mean((1, 3))
     hills = 14.0 * field(rng, shape, PIXEL, 1500, 2.8)
-    return (60.0 + hills + 25.0 * (1 - np.exp(-((coarse / 500) ** 2)))).astype(np.float32), river
+    return (60.0 + strength * (hills + 25.0 * (1 - np.exp(-((coarse / 500) ** 2))))).astype(np.float32), river
 
 
-def _parcels(shape: tuple[int, int], seed: int, elevation: Map, river: Map) -> tuple[Labels, NDArray[np.int8]]:
+def _parcels(
+    shape: tuple[int, int], seed: int, elevation: Map, river: Map, use: LandUse
+) -> tuple[Labels, NDArray[np.int8]]:
     """Parcel of each fine point [4 h, 4 w], and `Cover` of each parcel.
 
     Lines, houses and the river are the last parcels, one for each cover.
@@ -161,10 +203,10 @@ def _parcels(shape: tuple[int, int], seed: int, elevation: Map, river: Map) -> t
     bend = field(rng, shape, PIXEL, 900, 3.0).repeat(_POINTS, 0).repeat(_POINTS, 1) * 25
     parts = partition(
         (x + bend).ravel(), (y - bend).ravel(), rng,
-        point_area=_STEP**2, target_area=2.2 * HECTARE, rules=_FIELD_LINES,
+        point_area=_STEP**2, target_area=use.field_size * HECTARE, rules=use.lines(), elongation=use.elongation,
     )  # fmt: skip
     labels = parts.parcel
-    cover = _choose_covers(labels, parts.count, shape, rng, elevation, river)
+    cover = _choose_covers(labels, shape, rng, elevation, river, use.shares)
     special = np.full(labels.size, -1, np.int8)
     _build_village(special, cover[labels] == Cover.GARDEN, x.ravel(), y.ravel(), rng)
     special[parts.line != NO_LINE] = parts.line[parts.line != NO_LINE].astype(np.int8)
@@ -176,10 +218,16 @@ def _parcels(shape: tuple[int, int], seed: int, elevation: Map, river: Map) -> t
 
 
 def _choose_covers(
-    labels: Labels, count: int, shape: tuple[int, int], rng: np.random.Generator, elevation: Map, river: Map
+    labels: Labels,
+    shape: tuple[int, int],
+    rng: np.random.Generator,
+    elevation: Map,
+    river: Map,
+    shares: Mapping[Cover, float],
 ) -> NDArray[np.int8]:
     """Cover of each parcel: those that suit a cover best become it, until its share of the area is used up."""
-    points = np.bincount(labels, minlength=count)
+    points = np.bincount(labels)
+    count = points.size
 
     def mean(values: Map) -> NDArray[np.float64]:
         fine = values if values.size == labels.size else values.repeat(_POINTS, 0).repeat(_POINTS, 1)
@@ -199,7 +247,7 @@ def _choose_covers(
         Cover.MEADOW: 0.6 * clusters() - distance / 400,
     }
     cover = np.full(count, Cover.FIELD, np.int8)
-    for kind, share in _SHARES.items():
+    for kind, share in shares.items():
         _assign(cover, kind, suits[kind], points, share * points.sum())
     return cover
 

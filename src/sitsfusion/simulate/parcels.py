@@ -46,10 +46,12 @@ def partition(
     point_area: float,
     target_area: float,
     rules: tuple[LineRule, ...],
+    elongation: float = 1.0,
 ) -> Partition:
     """Divide points at `x`, `y` [n] (m), each standing for `point_area` m2, into parcels of about `target_area` m2.
 
-    The first of the `rules` that a piece is large enough for, and whose draw succeeds, makes the cut a line.
+    The first of the `rules` that a piece is large enough for, and whose draw succeeds, makes the cut a line. Pieces
+    of less than `elongation` parcels (if above 1) are cut lengthwise, into strips.
     """
     parcel = np.zeros(x.size, np.int32)
     line = np.full(x.size, NO_LINE, np.uint8)
@@ -64,7 +66,7 @@ def partition(
             continue
         # districts differ in direction; inside one, neighbours are nearly parallel
         angle += rng.normal(0, 0.35 if area > 60 * HECTARE else 0.06)
-        across, position, angle = _cut(x[points], y[points], angle, rng)
+        across, position, angle = _cut(x[points], y[points], angle, rng, 1 < area / target_area < elongation)
         rule = _line_for(area, rules, rng)
         if rule is not None:
             line[points[np.abs(across - position) < rule.width / 2]] = rule.kind
@@ -73,12 +75,15 @@ def partition(
 
 
 def _cut(
-    x: NDArray[np.float32], y: NDArray[np.float32], angle: float, rng: np.random.Generator
+    x: NDArray[np.float32], y: NDArray[np.float32], angle: float, rng: np.random.Generator, strips: bool
 ) -> tuple[NDArray[np.float32], float, float]:
-    """Positions of the points along the longer side of a piece, where to cut it, and the direction of that side."""
+    """Positions of the points along the longer side of a piece, where to cut it, and the direction of that side.
+
+    `strips`: along its shorter side instead.
+    """
     along = (x * np.cos(angle) + y * np.sin(angle)).astype(np.float32)
     aside = (y * np.cos(angle) - x * np.sin(angle)).astype(np.float32)
-    if np.ptp(aside) > np.ptp(along):
+    if (np.ptp(aside) > np.ptp(along)) != strips:
         along, angle = aside, angle + np.pi / 2
     low, high = float(along.min()), float(along.max())
     return along, low + float(rng.uniform(0.33, 0.67)) * (high - low), angle

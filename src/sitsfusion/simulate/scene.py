@@ -10,18 +10,19 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from rasterio.warp import transform
 
 from sitsfusion.cube import Cube
 from sitsfusion.errors import InputError
 from sitsfusion.scene import Scene
-from sitsfusion.simulate.acquire import Acquisition, Place, instrument, passes
+from sitsfusion.simulate.acquire import Acquisition, Place
 from sitsfusion.simulate.clouds import Sky
 from sitsfusion.simulate.landscape import PIXEL
 from sitsfusion.simulate.sensors import INSTRUMENTS
-from sitsfusion.simulate.surface import Surface
+from sitsfusion.simulate.world import World
 
-_CRS = "EPSG:32631"
-_CORNER = (502_200.0, 5_628_000.0)  # upper left, multiples of 30 m: 3 degrees east, 50.8 north
+_ZONE, _LONGITUDE = 31, 3.031221  # where all places lie: the middle of a UTM zone
+_EAST = 502_200.0  # m, of the upper left corner, a multiple of 30 m as the other coordinate
 _CELL = 3  # 10 m pixels along a side of a cell of 30 m
 _SMALLEST = 12  # pixels: the point spread function of the temperature must fit in
 
@@ -50,7 +51,7 @@ class Simulated:
         Raises:
             InputError: a role other than `fine` or `coarse`.
         """
-        shape = (len(dates), len(instrument(role).bands), *self.place.shape)
+        shape = (len(dates), len(self.place.instrument(role).bands), *self.place.shape)
         out = np.empty(shape, np.float32)
         for t, day in enumerate(dates):
             out[t] = self.place.truth(role, day)
@@ -62,33 +63,50 @@ class Simulated:
 
 
 def simulate_scene(
-    size: int | tuple[int, int] = 240, *, year: int = 2022, seed: int = 0, cloudiness: float = 0.5
+    size: int | tuple[int, int] = 240,
+    *,
+    year: int = 2022,
+    seed: int = 0,
+    cloudiness: float | None = None,
+    world: World | None = None,
 ) -> Simulated:
-    """A year of Sentinel-2 (every 5 days) and Landsat 8 and 9 (every 8 days) over a landscape made from a seed.
+    """A year of Sentinel-2 and Landsat 8 and 9 over a landscape made from a seed.
 
     The same arguments give the same numbers. Neither `cloudiness` nor the dates asked for change the truth.
 
     Args:
         size: side, or (rows, columns), in pixels of 10 m; multiples of 3.
         year: of the images.
-        seed: 0 or more.
-        cloudiness: mean share of the sky under cloud, from 0 (always clear) to 1 (always overcast).
+        seed: of the landscape and the weather; 0 or more.
+        cloudiness: mean share of the sky under cloud, from 0 (always clear) to 1 (always overcast); by default that
+            of the world.
+        world: what kind of place it is: climate, land use, colours, sensors' errors. By default `World.temperate()`,
+            with Sentinel-2 every 5 days and Landsat every 8; `World.draw(seed)` is a random one.
 
     Raises:
         InputError: an argument out of its range.
     """
     shape = (size, size) if isinstance(size, int) else size
+    world = World.temperate() if world is None else world
+    cloudiness = float(world.sky.cloudiness if cloudiness is None else cloudiness)
     _check(shape, seed, year, cloudiness)
-    grid = GeoBox(shape, Affine(PIXEL, 0, _CORNER[0], 0, -PIXEL, _CORNER[1]), _CRS)
-    place = Place(Surface.create(shape, seed), grid, seed, float(cloudiness))
-    images = {role: [(d, place.acquire(role, d, p)) for d, p in passes(role, year, seed)] for role in INSTRUMENTS}
+    place = Place.create(_grid(shape, world.latitude), seed, cloudiness, world)
+    images = {role: [(p.day, place.acquire(role, *p)) for p in place.passes(role, year)] for role in INSTRUMENTS}
     cubes = {role: _cube(place, role, found) for role, found in images.items()}
     quality = {role: np.stack([image.quality for _, image in found]) for role, found in images.items()}
     return Simulated(Scene(cubes, name=f"simulated-{seed}"), place, quality)
 
 
+def _grid(shape: tuple[int, int], latitude: float) -> GeoBox:
+    """The 10 m pixels of a scene: its upper left corner is near a latitude, degrees north."""
+    crs = f"EPSG:{(32600 if latitude >= 0 else 32700) + _ZONE}"
+    _, (north,) = transform("EPSG:4326", crs, [_LONGITUDE], [latitude])
+    cell = _CELL * PIXEL
+    return GeoBox(shape, Affine(PIXEL, 0, _EAST, 0, -PIXEL, cell * round(north / cell)), crs)
+
+
 def _cube(place: Place, role: str, images: Sequence[tuple[date, Acquisition]]) -> Cube:
-    what = instrument(role)
+    what = place.instrument(role)
     a = place.grid.affine
     rows, cols = (side // what.step for side in place.shape)
     grid = GeoBox((rows, cols), Affine(a.a * what.step, 0, a.c, 0, a.e * what.step, a.f), place.grid.crs)

@@ -22,6 +22,7 @@ from sitsfusion.simulate.landscape import PIXEL
 
 Image = NDArray[np.float32]  # [c, h, w]
 TEMPERATURE = "LST"
+_REFLECTANCE = (0.0, 1.2)  # what nature stays in, except for glints
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Instrument:
         thermal: whether surface temperature (`LST`) follows as the last band.
         step: pixel of the delivered grid, in 10 m pixels.
         platforms: satellites that take turns, by the names of the products' files.
-        revisit: days between images; local_hour: mean local solar time of the images.
+        local_hour: mean local solar time of the images.
         baseline: processing baseline, or None.
         noise_floor, noise_gain: standard deviation of the noise, reflectance, and per reflectance.
         noise_kelvin: standard deviation of the noise of temperature.
@@ -54,7 +55,6 @@ class Instrument:
     thermal: bool
     step: int
     platforms: Mapping[str, str]
-    revisit: int
     local_hour: float
     baseline: str | None
     noise_floor: float
@@ -82,9 +82,9 @@ class Instrument:
         return tuple(size // self.step for size in self._native_pixels())
 
     def respond(self, reflectance: Mapping[str, NDArray[np.float32]]) -> Image:
-        """Reflectances [h, w] by band of `spectra.BANDS` -> this sensor's reflectance bands [c, h, w]."""
+        """Reflectances [h, w] by band of `spectra.BANDS` -> this sensor's bands [c, h, w], kept in 0 to 1.2."""
         parts = [r.gain * reflectance[r.source] + r.offset for r in self.responses.values()]
-        return np.stack(parts).astype(np.float32)
+        return np.clip(np.stack(parts), *_REFLECTANCE).astype(np.float32, copy=False)
 
     def observe(self, values: Image, rng: np.random.Generator | None = None) -> Image:
         """What the instrument delivers of `values` [c, h, w] on the 10 m grid: [c, h / step, w / step].
@@ -140,7 +140,7 @@ def _sample(values: torch.Tensor, taps: torch.Tensor, size: int) -> torch.Tensor
 SENTINEL2 = Instrument(
     sensor=get("sentinel-2-l2a"),
     responses={b: Response(b) for b in ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")},
-    thermal=False, step=1, platforms={"S2A": "Sentinel-2A", "S2B": "Sentinel-2B"}, revisit=5, local_hour=11.1,
+    thermal=False, step=1, platforms={"S2A": "Sentinel-2A", "S2B": "Sentinel-2B"}, local_hour=11.1,
     baseline="05.10", noise_floor=0.0010, noise_gain=0.008,
 )  # fmt: skip
 # From Sentinel-2 to Landsat bands: adjustment of the Harmonized Landsat Sentinel-2 product (Claverie et al., 2018,
@@ -153,7 +153,7 @@ LANDSAT = Instrument(
         "B05": Response("B8A", 0.9983, -0.0001), "B06": Response("B11", 0.9987, -0.0011),
         "B07": Response("B12", 1.0030, -0.0012),
     },
-    thermal=True, step=3, platforms={"LC08": "Landsat 8", "LC09": "Landsat 9"}, revisit=8, local_hour=10.8,
+    thermal=True, step=3, platforms={"LC08": "Landsat 8", "LC09": "Landsat 9"}, local_hour=10.8,
     baseline=None, noise_floor=0.0006, noise_gain=0.005, noise_kelvin=0.25,
 )  # fmt: skip
 INSTRUMENTS: Mapping[str, Instrument] = {"fine": SENTINEL2, "coarse": LANDSAT}

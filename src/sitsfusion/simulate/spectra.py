@@ -8,6 +8,8 @@ They are given for the eleven bands of `BANDS`; `sensors` derives other sensors 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,6 +39,8 @@ CROP_LEAVES = _spectrum(0.016, 0.024, 0.060, 0.027, 0.092, 0.400, 0.530, 0.550, 
 GRASS_LEAVES = _spectrum(0.018, 0.028, 0.067, 0.037, 0.104, 0.370, 0.475, 0.500, 0.525, 0.235, 0.115)
 TREE_LEAVES = _spectrum(0.014, 0.020, 0.045, 0.024, 0.076, 0.285, 0.370, 0.395, 0.415, 0.180, 0.078)
 NEEDLES = _spectrum(0.010, 0.013, 0.026, 0.016, 0.044, 0.140, 0.180, 0.200, 0.215, 0.085, 0.035)
+
+SNOW = _spectrum(0.840, 0.850, 0.850, 0.840, 0.830, 0.810, 0.800, 0.780, 0.750, 0.120, 0.090)
 
 # Added to a canopy in full (yellow) flower.
 FLOWERS = _spectrum(0.005, 0.005, 0.080, 0.095, 0.075, 0.030, 0.020, 0.020, 0.010, 0.020, 0.015)
@@ -68,9 +72,62 @@ _SHADE = {
 
 GROUND = np.stack([_GROUND[cover] for cover in Cover])  # [covers, 11]
 LEAVES = np.stack([_LEAVES.get(cover, GRASS_LEAVES) for cover in Cover])  # [covers, 11]
+# Which of the three factors of a parcel's leaves holds for a band: visible, near or short-wave infrared.
+LEAF_FACTOR = (0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2)
+# Share of the ground, and of the canopy, that can lie under snow.
+SNOW_ON_GROUND = by_cover(
+    dict.fromkeys(Cover, 1.0) | {Cover.WATER: 0.0, Cover.ROAD: 0.5, Cover.TILE: 0.8, Cover.SLATE: 0.8}
+)
+SNOW_ON_LEAVES = by_cover({
+    Cover.FIELD: 0.95, Cover.MEADOW: 0.95, Cover.TRACK: 0.95, Cover.GARDEN: 0.4, Cover.BROADLEAF: 0.3,
+    Cover.CONIFER: 0.2,
+})  # fmt: skip
 IS_SOIL = by_cover(dict.fromkeys(_SOILS, 1.0))
 TEXTURE = by_cover(_TEXTURE)
 SHADE = by_cover(_SHADE)
+
+
+_GROUPS = {
+    "soil": _SOILS, "water": (Cover.WATER,), "litter": (Cover.BROADLEAF, Cover.CONIFER),
+    "sealed": (Cover.ROAD, Cover.TILE, Cover.SLATE, Cover.PALE_ROOF),
+}  # fmt: skip
+Factors = tuple[float, ...]  # eleven, one for each of `BANDS`
+_AS_THEY_ARE: Factors = (1.0,) * len(BANDS)
+
+
+@dataclass(frozen=True)
+class Colours:
+    """Factors of the reflectance of the grounds, the leaves and the straw of one place.
+
+    `bare_woods`: share of the ground of woods that is soil instead of litter. `slopes`: share of the brightness of a
+    slope that follows the sun; terrain correction has removed the rest.
+    """
+
+    soil: Factors = _AS_THEY_ARE
+    water: Factors = _AS_THEY_ARE
+    litter: Factors = _AS_THEY_ARE
+    sealed: Factors = _AS_THEY_ARE
+    leaves: Factors = _AS_THEY_ARE
+    straw: Factors = _AS_THEY_ARE
+    bare_woods: float = 0.0
+    slopes: float = 0.35
+
+    def ground_spectra(self) -> NDArray[np.float32]:
+        """Reflectance of the ground under each cover, [covers, 11]."""
+        ground = GROUND.copy()
+        for name, covers in _GROUPS.items():
+            ground[list(covers)] *= np.array(getattr(self, name), np.float32)
+        soil, woods = ground[Cover.FIELD], list(_GROUPS["litter"])
+        ground[woods] += np.float32(self.bare_woods) * (soil - ground[woods])
+        return ground
+
+    def leaf_spectra(self) -> NDArray[np.float32]:
+        """Reflectance of infinitely many leaves of each cover, [covers, 11]."""
+        return LEAVES * np.array(self.leaves, np.float32)
+
+    def straw_spectrum(self) -> Spectrum:
+        """Reflectance of straw and dry leaves, [11]."""
+        return STRAW * np.array(self.straw, np.float32)
 
 
 def canopy_reflectance(

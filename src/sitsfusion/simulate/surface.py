@@ -3,64 +3,85 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sitsfusion.simulate.landscape import Landscape, Values, make_landscape
+from sitsfusion.simulate.landscape import Landscape, Values
 from sitsfusion.simulate.noise import Map
 from sitsfusion.simulate.phenology import Phenology, Plants
 from sitsfusion.simulate.spectra import (
     BANDS,
     EXTINCTION,
     FLOWERS,
-    GROUND,
     IS_SOIL,
-    LEAVES,
+    LEAF_FACTOR,
     SHADE,
-    STRAW,
+    SNOW,
+    SNOW_ON_GROUND,
+    SNOW_ON_LEAVES,
     TEXTURE,
     WETTING,
+    Colours,
     canopy_reflectance,
 )
 from sitsfusion.simulate.sun import Sun
-from sitsfusion.simulate.temperature import surface_temperature
+from sitsfusion.simulate.temperature import Heating, surface_temperature
 from sitsfusion.simulate.weather import Weather
 
-# Share of the brightness of a slope that follows the sun; the rest is removed by the products' terrain correction.
-_RELIEF = 0.35
+_DEEP_SNOW = 8.0  # mm of water in the snow that leave about a third of flat ground bare
+_FREEZING = 272.0  # kelvin: snow is no warmer
 
 
 @dataclass(frozen=True)
 class Surface:
-    """Landscape, plants and weather of one place."""
+    """Landscape, plants, weather and colours of one place."""
 
     landscape: Landscape
     phenology: Phenology
     weather: Weather
-
-    @classmethod
-    def create(cls, shape: tuple[int, int], seed: int) -> Surface:
-        """The place of a seed, `shape` (rows, columns) pixels of 10 m."""
-        landscape = make_landscape(shape, seed)
-        return cls(landscape, Phenology(landscape, seed), Weather(seed))
+    colours: Colours = field(default_factory=Colours)
+    heating: Heating = field(default_factory=Heating)
 
     def on(self, day: date, sun: Sun) -> SurfaceState:
         """The surface on a day, with the sun at a position."""
-        return SurfaceState(self.landscape, self.phenology.on(day), self.weather, self.weather.wetness(day), day, sun)
+        return SurfaceState(self, self.phenology.on(day), self.weather.wetness(day), self.weather.snow(day), day, sun)
+
+    @cached_property
+    def ground_spectra(self) -> NDArray[np.float32]:
+        """Reflectance of the ground under each cover, [covers, 11]."""
+        return self.colours.ground_spectra()
+
+    @cached_property
+    def leaf_spectra(self) -> NDArray[np.float32]:
+        """Reflectance of the leaves of each parcel, [p, 11]."""
+        land = self.landscape
+        return self.colours.leaf_spectra()[land.cover] * land.leaves[list(LEAF_FACTOR)].T
+
+    @cached_property
+    def straw(self) -> NDArray[np.float32]:
+        """Reflectance of straw, [11]."""
+        return self.colours.straw_spectrum()
 
 
 @dataclass(frozen=True)
 class SurfaceState:
-    """The surface at one moment."""
+    """The surface at one moment. `wetness` of the soil in [0, 1); `snow`: mm of water in it."""
 
-    landscape: Landscape
+    surface: Surface
     plants: Plants
-    weather: Weather
     wetness: float
+    snow: float
     day: date
     sun: Sun
+
+    @property
+    def landscape(self) -> Landscape:
+        """The land below."""
+        return self.surface.landscape
 
     def reflectance(self, bands: Sequence[str]) -> dict[str, Map]:
         """Surface reflectance [h, w] in some of `spectra.BANDS`, by band."""
@@ -68,33 +89,56 @@ class SurfaceState:
         light, leaf_area = self._light(), plants.green + plants.dry
         dry = plants.dry / np.maximum(leaf_area, np.float32(1e-6))
         soil = 1 + IS_SOIL[land.cover][land.parcel] * (land.soil - 1)
+        leaf_spectra, straw, snow = self.surface.leaf_spectra, self.surface.straw, self._snow_cover()
+        buried = None if snow is None else snow * SNOW_ON_LEAVES[land.cover][land.parcel]
         found = {}
         for band in bands:
             b = BANDS.index(band)
-            green = (LEAVES[land.cover, b] + FLOWERS[b] * plants.flowers)[land.parcel]
-            leaves = green + dry * (STRAW[b] - green)
+            green = (leaf_spectra[:, b] + FLOWERS[b] * plants.flowers)[land.parcel]
+            leaves = green + dry * (straw[b] - green)
             ground = self._ground(b)[land.parcel] * soil
+            if snow is not None:
+                ground += snow * (SNOW[b] - ground)
             canopy = canopy_reflectance(ground, leaves, leaf_area, float(EXTINCTION[b]))
+            if buried is not None:
+                canopy += buried * (SNOW[b] - canopy)
             found[band] = land.to_pixels(canopy * light)
         return found
 
     def temperature(self) -> Map:
         """Land-surface temperature [h, w], kelvin."""
-        return surface_temperature(self.landscape, self.plants, self.weather, self.day, self.sun, self._facing())
+        of, land, snow = self.surface, self.landscape, self._snow_cover()
+        kelvin = surface_temperature(land, self.plants, of.weather, of.heating, self.day, self.sun, self._facing())
+        if snow is not None:
+            kelvin += land.to_pixels(snow) * np.minimum(_FREEZING - kelvin, 0)
+        return kelvin
+
+    def _snow_cover(self) -> Values | None:
+        """Share of the ground of each fragment [n] that is under snow; None if there is none at all.
+
+        Deeper on heights, thinner where the sun falls and on dark soils, which shows through in patches.
+        """
+        if self.snow < 0.1:
+            return None
+        land = self.landscape
+        higher = np.exp(0.004 * (land.elevation - land.elevation.mean()) + 1.0 - self._facing()).ravel()
+        depth = self.snow / _DEEP_SNOW * higher[land.pixel] * land.soil**2
+        return np.asarray(SNOW_ON_GROUND[land.cover][land.parcel] * (1 - np.exp(-depth)), np.float32)
 
     def _ground(self, b: int) -> Values:
         """Reflectance of each parcel's ground [p] in band number `b`: its tint, wetness, tillage and straw."""
         cover, plants = self.landscape.cover, self.plants
         soil = IS_SOIL[cover]
-        ground = GROUND[cover, b] * self.landscape.tint
+        ground = self.surface.ground_spectra[cover, b] * self.landscape.tint
         ground *= 1 - soil * (WETTING[b] * np.float32(self.wetness) + 0.12 * plants.tilled)
-        return np.asarray(ground + np.minimum(plants.straw, 0.9) * (STRAW[b] - ground), np.float32)
+        straw = self.surface.straw[b]
+        return np.asarray(ground + np.minimum(plants.straw, 0.9) * (straw - ground), np.float32)
 
     def _light(self) -> Values:
         """Brightness factor of each fragment [n]: relief, shadows inside the canopy, texture."""
         land, cover = self.landscape, self.landscape.cover
         low = np.float32(1 - self.sun.height)
-        relief = 1 + _RELIEF * (self._facing() - 1)
+        relief = 1 + np.float32(self.surface.colours.slopes) * (self._facing() - 1)
         shade = 1 - SHADE[cover] * low
         # low sun makes rough surfaces look rougher
         rough = np.exp((TEXTURE[cover] * (0.8 + 0.7 * low))[land.parcel] * land.texture)

@@ -14,7 +14,6 @@ from odc.geo.geobox import GeoBox
 
 from sitsfusion.cube import Cube, Item
 from sitsfusion.sensors import Encoding
-from sitsfusion.simulate.acquire import instrument
 from sitsfusion.simulate.quality import SCL_PIXELS
 from sitsfusion.simulate.scene import Simulated
 
@@ -44,7 +43,7 @@ def write_geotiffs(simulated: Simulated, folder: str | Path, *, truth: Sequence[
         for day, values in zip(truth, simulated.truth(role, truth), strict=True):
             encodings = [_PLAIN] * len(values)
             path = root / "truth" / f"{role}_{day:%Y%m%d}.tif"
-            _write(path, values, simulated.place.grid, encodings, instrument(role).bands)
+            _write(path, values, simulated.place.grid, encodings, simulated.place.instrument(role).bands)
 
 
 def _write_sentinel2(simulated: Simulated, t: int, folder: Path) -> None:

@@ -48,10 +48,14 @@ class BandSpec(_Frozen):
 
 
 class BandInput(BandSpec):
-    """A band with its standardisation, in units of the scaled value."""
+    """A band with its standardisation, in units of the scaled value.
+
+    `fill`: scaled value of what was never observed, where the band has its own.
+    """
 
     mean: float
     std: PositiveFloat
+    fill: float | None = None
 
 
 class SensorInput(_Frozen):
@@ -86,6 +90,15 @@ class SensorInput(_Frozen):
         return tuple(band.key for band in self.bands)
 
 
+class TemporalCompensation(_Frozen):
+    """Residual compensation in time (`ops.residuals`): the days after which an observation's weight has fallen to 1/e,
+    and the weight of the prediction itself, in observations of the same day.
+    """
+
+    decay_days: PositiveFloat = 8.0
+    shrink: PositiveFloat = 0.1
+
+
 class TamrfsitsWeights(_Frozen):
     """The config beside TAMRFSITS weights.
 
@@ -97,6 +110,9 @@ class TamrfsitsWeights(_Frozen):
         day_origin: day 0 of the encoding: "first_valid_hr", or an ISO date.
         licence: as the authors state it; "not stated" where they do not.
         source: where the weights come from (record, DOI, training job).
+        cloudy: what the network is fed where a pixel is masked: "seen", the cloud (published weights, trained without
+            masks), or "hidden", the fill of what was never observed.
+        compensation: residual compensation in time that the weights were trained with, if any.
     """
 
     family: Literal["tamrfsits"] = "tamrfsits"
@@ -107,6 +123,8 @@ class TamrfsitsWeights(_Frozen):
     day_origin: DayOrigin
     licence: str
     source: str
+    cloudy: Literal["seen", "hidden"] = "seen"
+    compensation: TemporalCompensation | None = None
 
     @model_validator(mode="after")
     def _bands_fit(self) -> TamrfsitsWeights:

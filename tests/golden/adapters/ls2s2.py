@@ -1,4 +1,4 @@
-"""The single-site reader of LS2S2 on the made-up site."""
+"""LS2S2: the single-site reader on the made-up site, the extraction of made-up cubes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rasterio
 
 from sitsfusion.datasets.ls2s2 import SeriesPair, SiteParameters, SiteReader, collate
+from sitsfusion.datasets.ls2s2_extract import extract
+from sitsfusion.datasets.ls2s2_rows import clean
+from sitsfusion.datasets.ls2s2_splits import read_aoi
 from tests.golden import recipe
 from tests.golden.goldens import Golden, adapter, compare
 
@@ -89,3 +93,62 @@ def is_resampled(name: str, parameters: dict[str, Any]) -> bool:
 
 def resampled_tolerance(golden: Golden) -> float:
     return float(str(golden.meta["tolerance"]["resampled bands"]).split()[0])
+
+
+@adapter("ls2s2_extract")
+def extraction(golden: Golden) -> None:
+    minimum = float(re.search(r"minimum clear pixel rate ([\d.]+)", golden.meta["inputs"])[1])
+    sys.modules.setdefault("recipe", recipe)
+    synthetic = importlib.import_module("tests.golden.synthetic_openeo")
+    with tempfile.TemporaryDirectory() as folder:
+        aoi = read_aoi(Path(synthetic.build_cubes(folder, golden.seed)))
+        site = Path(folder) / aoi.name
+        for name in ("sentinel2", "landsat", "landsat_pan"):
+            extract(aoi, site / f"{name}.nc", site, name, min_clear=minimum)
+        for file, text in golden.meta["index"].items():
+            compare_index((site / file).read_text(), text)
+        clean(site)
+        for file, text in golden.meta["index_after_clean"].items():
+            compare_index((site / file).read_text(), text)
+        ours = {str(f.relative_to(site)): f for f in site.rglob("*.tif")}
+        assert set(ours) == set(golden.meta["files"])
+        for name, expected in golden.meta["files"].items():
+            compare_file(ours[name], expected, golden.outputs[name], band_tolerance(golden))
+
+
+def band_tolerance(golden: Golden) -> float:
+    """That of resampling every date on its own."""
+    return float(str(golden.meta["tolerance"]["bands"]).split()[0])
+
+
+def compare_index(ours: str, expected: str) -> None:
+    ours_lines, lines = ([line.split("\t") for line in text.splitlines()] for text in (ours, expected))
+    assert ours_lines[0] == lines[0]
+    assert len(ours_lines) == len(lines)
+    for our_line, line in zip(ours_lines[1:], lines[1:], strict=True):
+        for column, ours_text, text in zip(lines[0], our_line, line, strict=True):
+            if column.endswith("_rate"):
+                assert abs(float(ours_text) - float(text)) < 1e-9
+            else:
+                assert ours_text == text, column
+
+
+def compare_file(file: Path, profile: dict[str, Any], pixels: np.ndarray, tolerance: float) -> None:
+    with rasterio.open(file) as opened:
+        found = {
+            "dtype": opened.dtypes[0],
+            "nodata": opened.nodata,
+            "count": opened.count,
+            "height": opened.height,
+            "width": opened.width,
+            "transform": list(opened.transform.to_gdal()),
+            "epsg": opened.crs.to_epsg(),
+            "compress": opened.profile["compress"],
+            "tiled": opened.profile["tiled"],
+            "block": [opened.profile["blockxsize"], opened.profile["blockysize"]],
+        }
+        values = opened.read()
+    height, width = pixels.shape[-2:]
+    assert found == profile, file
+    difference = np.abs(values[:, :height, :width].astype(int) - pixels.astype(int)).max()
+    assert difference <= (tolerance if pixels.dtype == np.int16 else 0), (file, difference)

@@ -1,6 +1,15 @@
-"""Residual compensation: at dates with a coarse image, agree with it after blurring (specification 9.3)."""
+"""Residual compensation: agreement with what was observed.
+
+* `compensated`: at dates with a coarse image, agree with it after blurring (specification 9.3; any weights);
+* `corrections`: spread what the observations of all days say beyond the prediction to the query days, as some weights
+  were trained to be used (`ops.residuals`).
+
+Both compare through the optics of the sensor: a band is corrected by no more than what its sensor can see.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -8,14 +17,62 @@ from torch.nn import functional as F
 
 from sitsfusion.grid import Window
 from sitsfusion.methods.base import Tile
-from sitsfusion.ops.mtf import blur, psf_taps
+from sitsfusion.ops.mtf import blur, degrade, psf_taps
 from sitsfusion.ops.resample import bicubic, nearest
+from sitsfusion.ops.residuals import spread_residuals
 from sitsfusion.query import RoleQuery
-from sitsfusion.weights.config import SensorInput
+from sitsfusion.weights.config import SensorInput, TemporalCompensation
 
 # Fine pixels around the core that the blur reads: the half width of the kernel of a 90 m band on 10 m pixels.
 MARGIN = 9
 _BICUBIC_TAPS = 5  # coarse pixels along a side of the square that a bicubic sample can read
+_ROWS = 32  # corrected at once: bounds the memory of the weighted sums
+
+
+def optics(bands: SensorInput, pixel: float = 10.0) -> Tensor:
+    """Point spread functions of a sensor's bands on a grid of `pixel` metres: `[c k]` (`ops.mtf.psf_taps`)."""
+    return psf_taps(pixel, [band.resolution for band in bands.bands], [band.mtf for band in bands.bands])
+
+
+def margin_in_time(ratio: int) -> int:
+    """Fine pixels around the core that `corrections` reads: the bicubic support of coarse pixels, and their blur."""
+    return MARGIN + (_BICUBIC_TAPS // 2 + 1) * ratio
+
+
+def corrections(
+    residuals: Tensor, usable: Tensor, days: Tensor, targets: Tensor, ratio: int, how: TemporalCompensation
+) -> Tensor:
+    """What to add to predictions at the target days: `[q c ratio*h ratio*w]`.
+
+    Args:
+        residuals: `[t c h w]` of one sensor, on its own grid (`left_over`).
+        usable: bool `[t c h w]`.
+        days: `[t]`.
+        targets: `[q]`.
+        ratio: fine pixels per pixel of the sensor.
+        how: strength and reach in time.
+    """
+    parts = [
+        spread_residuals(residuals[..., rows, :], usable[..., rows, :], days, targets, how.decay_days, how.shrink)
+        for rows in _strips(residuals.shape[-2])
+    ]
+    return bicubic(torch.cat(parts, -2), 1 / ratio)
+
+
+def left_over(observed: Tensor, predicted: Tensor, taps: Tensor, ratio: int) -> Tensor:
+    """What images say beyond predictions of their days: `[... c h w]`, units of both.
+
+    Args:
+        observed: `[... c h w]` of one sensor, on its grid.
+        predicted: `[... c ratio*h ratio*w]`.
+        taps: `[c k]`, optics of the bands on the fine grid.
+        ratio: fine pixels per pixel of the sensor.
+    """
+    return observed - degrade(predicted, taps, ratio)
+
+
+def _strips(height: int) -> Iterator[slice]:
+    yield from (slice(first, min(first + _ROWS, height)) for first in range(0, height, _ROWS))
 
 
 def compensated(values: Tensor, wanted: RoleQuery, tile: Tile, given: SensorInput, area: Window) -> Tensor:

@@ -9,9 +9,7 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
@@ -20,7 +18,7 @@ from sitsfusion.checkpoints.common import digest, weights_file
 from sitsfusion.checkpoints.tamrfsits import load_tamrfsits
 from sitsfusion.cube import Cube
 from sitsfusion.dates import days_since
-from sitsfusion.errors import GridError, MissingBandError
+from sitsfusion.errors import GridError, InputError, MissingBandError
 from sitsfusion.fetch import resolve
 from sitsfusion.grid import Window
 from sitsfusion.methods.arrays import block
@@ -38,8 +36,16 @@ from sitsfusion.methods.base import (
     Tiling,
     Whole,
 )
-from sitsfusion.methods.tamrfsits.compensation import MARGIN, compensated
+from sitsfusion.methods.tamrfsits.compensation import (
+    MARGIN,
+    compensated,
+    corrections,
+    left_over,
+    margin_in_time,
+    optics,
+)
 from sitsfusion.methods.tamrfsits.footprint import footprint
+from sitsfusion.methods.tamrfsits.images import FEEDING, Images, joined
 from sitsfusion.methods.tamrfsits.inference import Frames, Settings, predict_core
 from sitsfusion.methods.tamrfsits.planning import DateBlock, Limits, make_blocks, useful
 from sitsfusion.methods.tamrfsits.radiometry import physical, standardise
@@ -47,14 +53,13 @@ from sitsfusion.methods.tamrfsits.reach import reach
 from sitsfusion.nets.tamrfsits import Role, TamrfsitsNet
 from sitsfusion.query import Output, Query
 from sitsfusion.scene import Scene
-from sitsfusion.weights.config import SensorInput, TamrfsitsWeights
+from sitsfusion.weights.config import SensorInput, TamrfsitsWeights, TemporalCompensation
 
 if TYPE_CHECKING:
     from sitsfusion.engine.runtime import Runtime
 
 # Roles of a scene and sensors of the network; outputs have the coarse bands first.
 _SENSORS: Mapping[str, Role] = {"coarse": "lr", "fine": "hr"}
-_TEMPERATURE = "LST"
 _PUBLISHED = (".ckpt", ".pt", ".pth")
 
 
@@ -67,6 +72,9 @@ class TamrfsitsOptions(Options):
     min_clear_share: float = Field(0.25, ge=0, le=1, description="images with fewer usable pixels are left out")
     residual_compensation: bool = Field(
         False, description="at dates with a coarse image, add what the prediction lacks of it where it is clear"
+    )
+    temporal_compensation: bool | None = Field(
+        None, description="spread what clear images say beyond the prediction to other days; default as in training"
     )
 
 
@@ -105,14 +113,14 @@ class Tamrfsits(Method):
 
     def plan(self, scene: Scene, query: Query) -> MethodPlan:
         _check_grids(scene, query, self.weights.architecture.ratio)
-        available = {role: self._usable(scene, role) for role in _SENSORS if role in scene}
+        available = {role: self._usable(scene, role) for role in _SENSORS if _fed(scene, role)}
         origin = scene.origin or self._origin(available)
         limits = Limits(self.options.max_dates, self.options.window_days, self.options.min_clear_share)
         steps: list[Step] = []
         refused: list[Refusal] = []
         for found in make_blocks(sorted({d for q in query.values() for d in q.dates}), available, limits):
             if any(found.inputs.values()):
-                steps.append(_step(f"s{len(steps):03d}", found, query, "thermal" in scene, scene))
+                steps.append(_step(f"s{len(steps):03d}", found, query, scene))
             else:
                 why = f"no usable image within {limits.window_days} days around it"
                 refused += [Refusal(role, d, why) for role, q in query.items() for d in q.dates if d in found.days]
@@ -123,33 +131,64 @@ class Tamrfsits(Method):
         n = _fine_per_cell(scene, ratio)
         if not found.allows_tiles(scene.size[0] * n, scene.size[1] * n):
             return Whole()
-        margin = MARGIN if self.options.residual_compensation else 0
+        margin = self._margin
         coarse = ceil((found.lr + ceil(margin / ratio)) * ratio / n)
         halo = {"fine": ceil((found.hr + margin) / n), "coarse": coarse, "thermal": coarse}
         return Local(halo, max(1, found.multiple // n))
 
     def footprint(self, scene: Scene, step: Step, size: tuple[int, int]) -> int:
-        n = _fine_per_cell(scene, self.weights.architecture.ratio)
-        counts = {role: len(step.inputs.get(role, ())) for role in _SENSORS}
+        net = self.weights.architecture
+        n = _fine_per_cell(scene, net.ratio)
+        counts = {role: len({d for one in FEEDING[role] for d in step.inputs.get(one, ())}) for role in _SENSORS}
         queries = len({d for q in step.query.values() for d in q.dates})
-        pixels = (size[0] * n, size[1] * n)
-        return footprint(self.weights.architecture, pixels, counts["coarse"], counts["fine"], queries, torch.float32)
+        if self._in_time is None:
+            return footprint(net, (size[0] * n, size[1] * n), counts["coarse"], counts["fine"], queries)
+        # predictions at the input dates too, their residuals, and the corrections
+        core = [side * n + 2 * self._margin for side in size]
+        images = (2 * sum(counts.values()) + queries) * net.out_bands * core[0] * core[1] * 4
+        total = queries + sum(counts.values())
+        return images + footprint(net, (core[0], core[1]), counts["coarse"], counts["fine"], total)
 
+    @torch.inference_mode()
     def predict(self, tile: Tile, step: Step, state: State, runtime: Runtime) -> Mapping[str, Block]:
         net, weights = _load(self._path)
-        net = runtime.network(str(self._path), lambda: net)
-        days = sorted({day for wanted in step.query.values() for day in wanted.dates})
-        channels = [(role, key) for role, wanted in step.query.items() for key in wanted.bands]
+        net, ratio = runtime.network(str(self._path), lambda: net), weights.architecture.ratio
+        core, area = _core_area(tile, ratio, self._margin)
+        images = {role: _images(tile, role, weights, area) for role in _SENSORS if _fed(tile.cubes, role)}
+        wanted = sorted({day for one in step.query.values() for day in one.dates})
+        # the days of the images come behind those asked for
+        days = wanted + ([d for one in images.values() for d in one.dates] if self._in_time else [])
+        channels = [(role, key) for role, one in step.query.items() for key in one.bands]
         first = {"coarse": 0, "fine": len(weights.lr.bands)}
-        core, area = _core_area(tile, weights.architecture.ratio, MARGIN if self.options.residual_compensation else 0)
         settings = Settings(runtime.device, runtime.dtype, runtime.batch)
-        frames = {role: _frames(tile, role, step, weights, area) for role in _SENSORS if _has(step, role)}
+        frames = {role: _frames(tile, role, weights, area) for role in images}
         out = predict_core(
             net, frames.get("coarse"), frames.get("fine"), torch.from_numpy(days_since(days, tile.origin)), settings,
             [first[role] + _input(weights, role).keys.index(key) for role, key in channels],
         )  # fmt: skip
+        found, behind = out[: len(wanted)], len(wanted)
         at = {role: [i for i, (r, _) in enumerate(channels) if r == role] for role in step.query}
-        return {role: self._block(out[:, at[role]], tile, step, role, days, core, area) for role in step.query}
+        for role, one in images.items() if self._in_time else ():
+            if role in at:
+                here = out[behind : behind + len(one.dates), at[role]]
+                found[:, at[role]] += self._corrections(here, one, step.query[role].bands, role, wanted, tile.origin)
+            behind += len(one.dates)
+        return {role: self._block(found[:, at[role]], tile, step, role, wanted, core, area) for role in step.query}
+
+    def _corrections(
+        self, predicted: Tensor, images: Images, keys: Sequence[str], role: str, days: Sequence[date], origin: date
+    ) -> Tensor:
+        """What the images of one sensor add to the predictions at `days`, standardised; `predicted` at their dates."""
+        given, ratio = _input(self.weights, role), self.weights.architecture.ratio if role == "coarse" else 1
+        at = [given.keys.index(key) for key in keys]
+        taps, residuals, usable = optics(given)[at], [], []
+        for t, day in enumerate(images.dates):
+            values, clear = (torch.from_numpy(a) for a in images.image(day))
+            residuals.append(left_over(standardise(values, given)[at], predicted[t], taps, ratio))
+            usable.append(clear[at])
+        seen, targets = (torch.from_numpy(days_since(d, origin)) for d in (images.dates, days))
+        how = self._in_time or TemporalCompensation()
+        return corrections(torch.stack(residuals), torch.stack(usable), seen, targets, ratio, how)
 
     def provenance(self) -> Mapping[str, Any]:
         return {"weights": self.weights.name, "weights_sha256": _digest(self._path), "licence": self.weights.licence}
@@ -158,19 +197,36 @@ class Tamrfsits(Method):
     def _path(self) -> Path:
         return resolve(self.options.weights)
 
+    @property
+    def _in_time(self) -> TemporalCompensation | None:
+        """Residual compensation in time, if it is to be done."""
+        wanted, trained = self.options.temporal_compensation, self.weights.compensation
+        return None if wanted is False else trained or (TemporalCompensation() if wanted else None)
+
+    @property
+    def _margin(self) -> int:
+        """Fine pixels around the core that must be predicted too."""
+        if self._in_time:
+            return margin_in_time(self.weights.architecture.ratio)
+        return MARGIN if self.options.residual_compensation else 0
+
     def _usable(self, scene: Scene, role: str) -> tuple[date, ...]:
-        """Dates of a role with all required bands and enough usable pixels."""
-        cube, wanted = scene[role], _input(self.weights, role)
-        lacking = [k for k in wanted.keys if k not in cube.bands and k not in wanted.optional_bands]
-        dates = useful(cube, self.options.min_clear_share)
-        if role == "coarse" and lacking == [_TEMPERATURE] and "thermal" in scene:
-            return tuple(d for d in dates if d in set(scene["thermal"].dates))
+        """Dates of a sensor with all required bands and enough usable pixels."""
+        wanted = _input(self.weights, role)
+        required = [key for key in wanted.keys if key not in wanted.optional_bands]
+        cubes = {name: scene[name] for name in FEEDING[role] if name in scene}
+        having = {name: [key for key in required if key in cube.bands] for name, cube in cubes.items()}
+        lacking = [key for key in required if not any(key in found for found in having.values())]
         if lacking:
             raise MissingBandError(
                 f"weights {self.weights.name} need the {role} band(s) {', '.join(lacking)}, which the images lack "
-                f"(they have {', '.join(cube.bands)}); add them, or use weights that were trained without them"
+                f"(they have {', '.join(key for cube in cubes.values() for key in cube.bands)}); add them, or use "
+                "weights that were trained without them"
             )
-        return dates
+        dates = {name: set(useful(cube, self.options.min_clear_share)) for name, cube in cubes.items()}
+        # every required band must be there on the day; a day of optional bands alone will do where none is required
+        needed = [dates[name] for name, found in having.items() if found] or [set().union(*dates.values())]
+        return tuple(sorted(set.intersection(*needed)))
 
     def _origin(self, available: Mapping[str, Sequence[date]]) -> date | None:
         rule = self.weights.day_origin
@@ -184,12 +240,21 @@ class Tamrfsits(Method):
         rule = "given" if scene.origin else f"rule of the weights: {weights.day_origin}"
         notes.append(f"weights {weights.name}; day 0 is {origin} ({rule})")
         for role, dates in available.items():
-            left = len(scene[role]) - len(dates)
-            if left:
-                notes.append(f"{left} of {len(scene[role])} {role} images are left out: too cloudy, or no temperature")
-            if scene[role].sensor.name != _input(weights, role).sensor:
-                trained = _input(weights, role).sensor
-                notes.append(f"the {role} images are {scene[role].sensor.name}; the weights were trained on {trained}")
+            cubes = [scene[name] for name in FEEDING[role] if name in scene]
+            total = len({day for cube in cubes for day in cube.dates})
+            if total > len(dates):
+                notes.append(
+                    f"{total - len(dates)} of {total} {role} images are left out: too cloudy, or lacking bands"
+                )
+            wanted, lead = _input(weights, role), cubes[0]
+            if lead.sensor.name != wanted.sensor:
+                notes.append(f"the {role} images are {lead.sensor.name}; the weights were trained on {wanted.sensor}")
+            absent = [key for key in wanted.keys if not any(key in cube.bands for cube in cubes)]
+            if absent:
+                notes.append(f"the {role} images have no {', '.join(absent)}: the weights were trained to do without")
+        if self._in_time:
+            how = "as in training" if weights.compensation else "which these weights were not trained with"
+            notes.append(f"residual compensation in time, {how}")
         return tuple(notes)
 
     def _block(
@@ -238,16 +303,19 @@ def _check_grids(scene: Scene, query: Query, ratio: int) -> None:
             raise GridError(f"tamrfsits predicts {role} on pixels of {pixel:g} only; leave --resolution out")
 
 
-def _step(name: str, found: DateBlock, query: Query, thermal: bool, scene: Scene) -> Step:
-    inputs = {role: dates for role, dates in found.inputs.items() if dates}
-    if thermal and "coarse" in inputs:
-        inputs["thermal"] = tuple(d for d in scene["thermal"].dates if d in set(inputs["coarse"]))
+def _step(name: str, found: DateBlock, query: Query, scene: Scene) -> Step:
+    inputs = {}
+    for role, dates in found.inputs.items():
+        for cube in FEEDING[role]:
+            if cube in scene and (here := tuple(d for d in scene[cube].dates if d in set(dates))):
+                inputs[cube] = here
     outputs = {role: q.at([d for d in q.dates if d in set(found.days)]) for role, q in query.items()}
     return Step(name, inputs, {role: q for role, q in outputs.items() if q.dates})
 
 
-def _has(step: Step, role: str) -> bool:
-    return bool(step.inputs.get(role))
+def _fed(cubes: Scene | Mapping[str, Cube], role: str) -> bool:
+    """Whether there are images for the sensor of an output role."""
+    return any(name in cubes for name in FEEDING[role])
 
 
 def _core_area(tile: Tile, ratio: int, margin: int) -> tuple[Window, Window]:
@@ -259,30 +327,36 @@ def _core_area(tile: Tile, ratio: int, margin: int) -> tuple[Window, Window]:
     return tile.core.scaled(n), tile.core.scaled(n).padded(ceil(margin / ratio) * ratio, border)
 
 
-def _frames(tile: Tile, role: str, step: Step, weights: TamrfsitsWeights, area: Window) -> Frames:
-    """The images of one sensor, joined with temperatures, decoded and standardised one at a time."""
-    cube, ratio = tile.cubes[role], weights.architecture.ratio
-    n = tile.per_cell[role]
-    fine = n if role == "fine" else n * ratio
-    core = area.relative_to(tile.reach[role].scaled(fine))
-    if role == "coarse":
-        core = Window(core.row // ratio, core.col // ratio, core.height // ratio, core.width // ratio)
-    given, thermal = _input(weights, role), tile.cubes.get("thermal") if role == "coarse" else None
+def _lead(cubes: Mapping[str, Cube], role: str) -> str:
+    """The role that lends its grid to a sensor's images."""
+    return next(name for name in FEEDING[role] if name in cubes)
+
+
+def _images(tile: Tile, role: str, weights: TamrfsitsWeights, area: Window) -> Images:
+    """The images of one sensor over `area` (fine pixels of the whole scene)."""
+    images = joined(tile.cubes, role, _input(weights, role).keys, weights.cloudy == "hidden")
+    if images is None:
+        raise InputError(f"no images for the {role} sensor; this tile has {', '.join(tile.cubes)}")
+    return images.window(_area_in(tile, role, weights, area))
+
+
+def _area_in(tile: Tile, role: str, weights: TamrfsitsWeights, area: Window) -> Window:
+    """`area` in pixels of the role's images as loaded."""
+    lead, ratio = _lead(tile.cubes, role), weights.architecture.ratio if role == "coarse" else 1
+    inside = area.relative_to(tile.reach[lead].scaled(tile.per_cell[lead] * ratio))
+    return Window(inside.row // ratio, inside.col // ratio, inside.height // ratio, inside.width // ratio)
+
+
+def _frames(tile: Tile, role: str, weights: TamrfsitsWeights, area: Window) -> Frames:
+    """The images of one sensor with the halo of the network, decoded and standardised one at a time."""
+    given = _input(weights, role)
+    images = joined(tile.cubes, role, given.keys, weights.cloudy == "hidden")
+    if images is None:
+        raise InputError(f"no images for the {role} sensor; this tile has {', '.join(tile.cubes)}")
+    dates, all_images = images.dates, images
 
     def frame(t: int) -> Tensor:
-        return standardise(torch.from_numpy(_joined(cube, thermal, t, given.keys)), given)
+        return standardise(torch.from_numpy(all_images.image(dates[t])[0]), given)
 
-    return Frames(torch.from_numpy(days_since(cube.dates, tile.origin)), frame, cube.shape[2:], core)
-
-
-def _joined(cube: Cube, thermal: Cube | None, t: int, keys: Sequence[str]) -> NDArray[np.float32]:
-    """Image t in the network's band order [c, h, w]; NaN where a band was not observed."""
-    values = np.full((len(keys), *cube.shape[2:]), np.nan, np.float32)
-    present = [key for key in keys if key in cube.bands]
-    values[[keys.index(key) for key in present]] = cube.select(bands=present).frame(t).values
-    if thermal is not None and _TEMPERATURE in keys and _TEMPERATURE not in cube.bands:
-        day = cube.dates[t]
-        if day in thermal.dates:
-            same_day = thermal.select(bands=[_TEMPERATURE]).frame(thermal.dates.index(day))
-            values[keys.index(_TEMPERATURE)] = same_day.values[0]
-    return values
+    days = torch.from_numpy(days_since(dates, tile.origin))
+    return Frames(days, frame, images.size, _area_in(tile, role, weights, area))

@@ -19,7 +19,8 @@ def standardise(physical: Tensor, bands: SensorInput) -> Tensor:
     scaled = physical.float() * scale
     if bands.clip is not None:
         scaled = scaled.clamp(*bands.clip)
-    return (torch.where(scaled.isnan(), bands.fill, scaled) - mean) / std
+    fill = _column([bands.fill if b.fill is None else b.fill for b in bands.bands], physical)
+    return (torch.where(scaled.isnan(), fill, scaled) - mean) / std
 
 
 def physical(standardised: Tensor, bands: SensorInput, channels: Sequence[int]) -> Tensor:

@@ -1,0 +1,159 @@
+"""Samples to batches: an order that depends on the step alone, and the Lightning data module.
+
+Nothing about the order of the data is saved: which samples step k uses follows from (seed, k, batch size, number of
+processes). A run that goes on from step k therefore sees what it would have seen, and processes share one order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from typing import Any, Protocol
+
+import numpy as np
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from sitsfusion.errors import CheckpointError, InputError, MissingExtraError
+from sitsfusion.samples import Sample, collate_samples
+from sitsfusion.training.config import DatamoduleConfig, LoaderConfig
+
+try:
+    from lightning.pytorch import LightningDataModule
+except ImportError as error:
+    raise MissingExtraError("training", "train") from error
+
+
+class Samples(Protocol):
+    """What training asks of a data set; every sample has batch size 1 and physical units.
+
+    A sample depends on its index and the epoch, never on what was read before.
+    """
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Sample: ...
+    def set_epoch(self, epoch: int, /) -> None: ...
+
+
+# Modules that offer `configure(options) -> pydantic config` (no file is opened) and
+# `datasets(config) -> (train, validation, test)`.
+KINDS = {"ls2s2": "sitsfusion.training.ls2s2", "simulated": "sitsfusion.training.simulated"}
+
+
+def configure(config: DatamoduleConfig) -> Any:
+    """The data set's own configuration; InputError names the full path of what does not fit. Opens no file."""
+    return import_module(KINDS[config.kind]).configure(config.options())
+
+
+def datamodule(config: DatamoduleConfig, seed: int) -> SampleModule:
+    """The data module of a configuration; opens the data."""
+    train, validation, _ = import_module(KINDS[config.kind]).datasets(configure(config))
+    return SampleModule(train, validation, config.loader(), seed)
+
+
+class StepSampler(Sampler[list[int]]):
+    """Lists of indices, one per step, from the step that training is at to the end of its epoch.
+
+    Args:
+        samples: the data set; told the epoch before its samples are asked for.
+        batch_size: samples per step and process; what does not fill a batch of all processes is left out.
+        seed: of the order, which is another one in each epoch; None for the order of the data set in epoch 0.
+        step: says how many steps were done since training began.
+        rank: number of this process, of `world` processes.
+
+    Raises:
+        InputError: fewer samples than one step needs.
+    """
+
+    def __init__(
+        self,
+        samples: Samples,
+        batch_size: int,
+        seed: int | None,
+        step: Callable[[], int] = lambda: 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.samples, self.batch_size, self.seed, self.step = samples, batch_size, seed, step
+        self.rank, self.world = rank, world
+        if len(self) == 0:
+            raise InputError(
+                f"{len(samples)} sample(s) are less than one step of {world} process(es) x {batch_size}: "
+                "lower batch_size, or give more data"
+            )
+
+    def __len__(self) -> int:
+        """Steps in an epoch."""
+        return len(self.samples) // (self.batch_size * self.world)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        epoch, first = divmod(self.step(), len(self))
+        self.samples.set_epoch(epoch)
+        order = self.order(epoch)
+        for step in range(first, len(self)):
+            start = (step * self.world + self.rank) * self.batch_size
+            yield order[start : start + self.batch_size]
+
+    def order(self, epoch: int) -> list[int]:
+        """The order of all samples in an epoch, the same in every process."""
+        if self.seed is None:
+            return list(range(len(self.samples)))
+        order: list[int] = np.random.default_rng([self.seed, epoch]).permutation(len(self.samples)).tolist()
+        return order
+
+
+class StepLoader(DataLoader[Sample]):
+    """A loader that Lightning may resume in mid-epoch: the sampler finds the place, here it is only checked."""
+
+    def __init__(self, sampler: StepSampler, loader: LoaderConfig) -> None:
+        dataset: Dataset[Sample] = sampler.samples  # type: ignore[assignment]  # map-style by its methods
+        super().__init__(
+            dataset,
+            batch_sampler=sampler,
+            num_workers=loader.num_workers,
+            prefetch_factor=loader.prefetch_factor if loader.num_workers else None,
+            persistent_workers=loader.num_workers > 0,
+            collate_fn=collate_samples,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a run must have in common with the one that it goes on from."""
+        sampler: Any = self.batch_sampler
+        return {"samples": len(sampler.samples), "steps_per_epoch": len(sampler), "seed": sampler.seed}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Raises CheckpointError if the checkpoint was made with other data, batches or processes."""
+        own = self.state_dict()
+        different = [f"{key}: checkpoint {state.get(key)}, now {own[key]}" for key in own if state.get(key) != own[key]]
+        if different:
+            raise CheckpointError(
+                "the run cannot be resumed with other data or batches (" + "; ".join(different) + "): resume with the "
+                "same options, or start a new run from the weights (training_module.start_from_checkpoint)"
+            )
+
+
+class SampleModule(LightningDataModule):
+    """Training and validation samples for a Lightning trainer."""
+
+    def __init__(self, train: Samples, validation: Samples, loader: LoaderConfig, seed: int) -> None:
+        super().__init__()
+        self.train, self.validation, self.loader, self.seed = train, validation, loader, seed
+
+    def train_dataloader(self) -> StepLoader:
+        trainer = self.trainer
+        assert trainer is not None  # noqa: S101  Lightning calls this hook
+        sampler = StepSampler(
+            self.train,
+            self.loader.batch_size,
+            self.seed,
+            lambda: trainer.global_step,
+            trainer.global_rank,
+            trainer.world_size,
+        )
+        return StepLoader(sampler, self.loader)
+
+    def val_dataloader(self) -> StepLoader:
+        trainer = self.trainer
+        assert trainer is not None  # noqa: S101
+        batch_size = self.loader.testing_validation_batch_size
+        sampler = StepSampler(self.validation, batch_size, None, rank=trainer.global_rank, world=trainer.world_size)
+        return StepLoader(sampler, self.loader)

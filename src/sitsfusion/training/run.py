@@ -1,0 +1,135 @@
+"""A training run: a folder with its configuration, checkpoints, logs and pictures.
+
+RUN/config.yaml          what was asked for, complete
+RUN/checkpoints/         last.ckpt, the best, the permanent ones
+RUN/csv, tensorboard, wandb, pictures
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sitsfusion.checkpoints.tamrfsits import load_tamrfsits
+from sitsfusion.errors import InputError, MissingExtraError, PlanError
+from sitsfusion.training.callbacks import CHECKPOINTS, LAST, AtomicCheckpointIO, callbacks, logger
+from sitsfusion.training.compose import as_yaml
+from sitsfusion.training.config import TrainConfig, TrainerConfig
+from sitsfusion.training.data import datamodule
+from sitsfusion.training.export import is_run_checkpoint, read_trained
+from sitsfusion.training.tamrfsits import TamrfsitsModule, require_same_network
+from sitsfusion.training.tasks import build_task
+
+try:
+    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning.pytorch import Trainer
+    from lightning.pytorch.strategies import DDPStrategy
+except ImportError as error:
+    raise MissingExtraError("training", "train") from error
+
+CONFIG = "config.yaml"
+
+
+def train(config: TrainConfig, folder: Path | None = None, *, resume: bool = False) -> Path:
+    """Train, or go on training, and return the last checkpoint.
+
+    Args:
+        config: of the run.
+        folder: of the run; by default its name below `location.runs`.
+        resume: go on from the folder's last checkpoint. A job that SLURM restarted does so by itself.
+
+    Raises:
+        InputError: data or options that cannot be used, no GPU where one is asked for.
+        PlanError: the folder holds a run and `resume` was not asked for, or holds none and it was.
+        CheckpointError: the checkpoint belongs to another configuration.
+        DivergedError: the loss is not finite. WriteError: the disk is full. Requeued: SLURM runs the rest later.
+    """
+    folder = folder or config.location.runs / config.name
+    require_device(config.trainer)
+    start = _starting_point(folder, resume)
+    module = build_module(config, folder)
+    data = datamodule(config.datamodule, config.seed)
+    _write_config(config, folder)
+    if config.trainer.threads is not None:
+        torch.set_num_threads(config.trainer.threads)
+    torch.set_float32_matmul_precision(config.trainer.matmul_precision)
+    trainer = build_trainer(config, folder)
+    trainer.fit(module, data, ckpt_path=start, weights_only=True)
+    return folder / CHECKPOINTS / LAST
+
+
+def build_module(config: TrainConfig, folder: Path) -> TamrfsitsModule:
+    """The module of a configuration, its network drawn from the seed or read from `start_from_checkpoint`."""
+    weights = config.weights()
+    torch.manual_seed(config.seed)
+    options = config.training_module
+    task = build_task(options, weights)
+    module = TamrfsitsModule(weights, task, options.optimiser, seed=config.seed, folder=folder)
+    if options.start_from_checkpoint is not None:
+        path = options.start_from_checkpoint
+        net, found = read_trained(path) if is_run_checkpoint(path) else load_tamrfsits(path)
+        require_same_network(found, weights, str(path))
+        module.net.load_state_dict(net.state_dict())
+    return module
+
+
+def build_trainer(config: TrainConfig, folder: Path, **changes: Any) -> Trainer:
+    """Lightning's trainer; `changes` replace its arguments."""
+    options = config.trainer
+    slurm = SLURMEnvironment.detect()
+    several = options.devices * options.num_nodes > 1
+    # Not every step uses every encoder (a sensor may be hidden altogether).
+    strategy = DDPStrategy(find_unused_parameters=True) if several else "auto"
+    arguments: dict[str, Any] = {
+        "accelerator": options.accelerator,
+        "devices": options.devices,
+        "num_nodes": options.num_nodes,
+        "strategy": strategy,
+        "precision": options.precision,
+        "gradient_clip_val": options.gradient_clip_val,
+        "max_epochs": options.max_epochs,
+        "max_steps": options.max_steps,
+        "val_check_interval": options.val_check_interval,
+        "check_val_every_n_epoch": None,
+        "limit_val_batches": options.limit_val_batches,
+        "num_sanity_val_steps": 0,
+        "log_every_n_steps": options.log_every_n_steps,
+        "enable_progress_bar": config.callbacks.progress_bar,
+        "enable_model_summary": False,  # a callback of ours
+        "use_distributed_sampler": False,  # `StepSampler` knows the processes
+        "default_root_dir": folder,
+        "logger": logger(config.loggers, folder, config.name),
+        "callbacks": callbacks(config.callbacks, folder, requeue=slurm),
+        "plugins": [AtomicCheckpointIO(), *([SLURMEnvironment(auto_requeue=False)] if slurm else [])],
+    }
+    return Trainer(**arguments | changes)
+
+
+def require_device(options: TrainerConfig) -> None:
+    """InputError if GPUs are asked for that are not there."""
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if options.accelerator == "gpu" and found < options.devices:
+        raise InputError(
+            f"the training asks for {options.devices} GPU(s) and {found} can be used: train on a machine with GPUs, "
+            "or choose trainer=cpu"
+        )
+
+
+def _starting_point(folder: Path, resume: bool) -> Path | None:
+    last = folder / CHECKPOINTS / LAST
+    restarted = int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0
+    if resume or (restarted and last.is_file()):
+        if not last.is_file():
+            raise PlanError(f"{folder} holds no {CHECKPOINTS}/{LAST} to resume from: start without --resume")
+        return last
+    if last.is_file():
+        raise PlanError(f"{folder} holds a run already: go on with --resume, or choose another folder with --out")
+    return None
+
+
+def _write_config(config: TrainConfig, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG).write_text(as_yaml(config))
