@@ -93,6 +93,8 @@ def simulated_places(seed: int) -> list[Place]:
 def _optical(made: Simulated, name: str) -> list[Place]:
     cube = made.scene["fine"]
     values, valid = cube.to_numpy()
+    if made.place.world.toa:
+        values = surface(values * 10_000, cube.bands)[1]
     days = np.array([day.toordinal() for day in cube.dates], float)
     dull = valid & ~bright(values, cube.bands)
     return [with_ndvi(sentinel2(name, cube.bands, values, dull, days)), masks_only(name, valid, days)]
@@ -277,7 +279,7 @@ def surface(
     """
     keys = [str(name) for name in names]
     blue = stored[:, keys.index("B02")] if blue is None else blue
-    darkest = np.percentile(blue / 10_000.0, 1, axis=(1, 2)) - _THROUGH["B02"] * _DARK  # [t]
+    darkest = np.nanpercentile(blue / 10_000.0, 1, axis=(1, 2)) - _THROUGH["B02"] * _DARK  # [t]
     kept = [key for key in SENTINEL2 if key in keys]
     found = [
         (stored[:, keys.index(key)] / 10_000.0 - _PATH[key] * darkest[:, None, None]) / _THROUGH[key] for key in kept

@@ -5,10 +5,8 @@ says which (Michel and Inglada, TAMRFSITS). Nothing here looks at pixels or clou
 picks the dates of a `Series`.
 
 Some strategies think in days 0..365 of a year (pivots, gaps, calendar days). `StrategyOptions.year_start` says where
-that year begins in the day numbers of the series: 0 if days count from January 1st, else for example the day of the
-first date of a time slice.
-
-Randomness comes only from the generator that is passed in: `random.Random(seed)`, or the module `random`.
+that year begins in the day numbers of the series: 0 if days count from January 1st, else for example the first day of
+a time slice. Randomness comes only from the generator that is passed in: `random.Random(seed)`, or `random` itself.
 """
 
 from __future__ import annotations
@@ -88,10 +86,7 @@ class Dates:
 
 @dataclass(frozen=True)
 class Split:
-    """What a model gets and what it must predict. None: that sensor is not given (input) or not asked for (target).
-
-    A sensor that is given with zero dates is not None but empty.
-    """
+    """What a model gets and what it must predict. None: that sensor is not given, or not asked for; it may be empty."""
 
     lr_input: Dates | None
     hr_input: Dates | None
@@ -274,6 +269,9 @@ def _element(series: Series, i: int, pick: Dates) -> Series:
 # --- picking ---------------------------------------------------------------------------------------------------------
 
 
+_NO_DATE = Dates((), ())
+
+
 def _picked(days: Days, positions: Sequence[int]) -> Dates:
     return Dates(tuple(days[p] for p in positions), tuple(positions))
 
@@ -295,9 +293,6 @@ def _at(days: Days, targets: Days) -> Dates:
 
 def _only_days(targets: Days) -> Dates:
     return Dates(tuple(targets), (None,) * len(targets))
-
-
-_NO_DATE = Dates((), ())
 
 
 def _common(case: _Case) -> Dates:
@@ -353,9 +348,8 @@ def _half_months(case: _Case) -> Split:
 
 
 def _ten_days(case: _Case) -> Split:
-    return Split(
-        case.all_lr, case.all_hr, None, _only_days([case.options.year_start + day for day in range(0, 361, 10)])
-    )
+    days = [case.options.year_start + day for day in range(0, 361, 10)]
+    return Split(case.all_lr, case.all_hr, None, _only_days(days))
 
 
 def _context(case: _Case) -> Split:

@@ -21,11 +21,6 @@ from sitsfusion.training.tamrfsits import NAN_BATCH, DivergedError, TamrfsitsMod
 
 from .tiny import losses, tiny, use
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
-]
-
 
 @pytest.fixture(autouse=True)
 def _tiny_data(monkeypatch: pytest.MonkeyPatch) -> None:

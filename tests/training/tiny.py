@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import csv
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ RUN = [
     "trainer=cpu",
     "datamodule=simulated",
     "~datamodule.config",
-    "+datamodule.config={samples:6,num_workers:0}",
+    "+datamodule.config={samples:6,num_workers:0,spoilt:null}",
     "training_module.optimiser.learning_rate=0.01",
     "training_module.optimiser.warmup_steps=3",
     "trainer.max_steps=8",
@@ -45,17 +46,17 @@ class TinySamples:
     """Smooth images under random clouds; the dates of a sample depend on the epoch."""
 
     def __init__(self, count: int, seed: int) -> None:
-        self.count, self.seed, self.epoch = count, seed, torch.zeros((), dtype=torch.int64).share_memory_()
+        self.count, self.seed, self.epoch = count, seed, 0
         self.spoilt: int | None = None  # a sample that is NaN where it says that it is valid
 
     def set_epoch(self, epoch: int) -> None:
-        self.epoch.fill_(epoch)
+        self.epoch = epoch
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, index: int) -> Sample:
-        rng = torch.Generator().manual_seed(1000 * self.seed + 10 * index + int(self.epoch))
+        rng = torch.Generator().manual_seed(1000 * self.seed + 10 * index + self.epoch)
         lr, hr = (series(rng, 3 + index % 2, bands, side) for bands, side in ((8, SIDE), (10, 3 * SIDE)))
         lr.values[:, :, 7] = 290 + 10 * lr.values[:, :, 7]  # kelvin
         if index == self.spoilt:
@@ -97,10 +98,8 @@ def tiny(*overrides: str, folder: Path, objective: bool = True) -> TrainConfig:
 
 def losses(folder: Path, name: str = "train/total_loss") -> dict[int, float]:
     """By step, from all the CSV logs of a run."""
-    import csv
-
     found: dict[int, float] = {}
     for file in sorted((folder / "csv").glob("version_*/metrics.csv")):
-        rows: Sequence[Mapping[str, str]] = list(csv.DictReader(file.open()))
+        rows = list(csv.DictReader(file.read_text().splitlines()))
         found |= {int(row["step"]): float(row[name]) for row in rows if row.get(name)}
     return found

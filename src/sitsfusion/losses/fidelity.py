@@ -64,7 +64,7 @@ def fidelity(
     Args:
         prediction: `[t c h w]`, standardised.
         target: same shape and unit.
-        valid: bool `[t h w]`.
+        valid: bool `[t h w]`: where the target is usable, and the prediction, if that has a mask.
         min_valid_rate: a date with a smaller share of valid pixels is left out.
         max_difference: samples further from the target than this are left out (residual clouds), None for none.
 

@@ -159,7 +159,9 @@ def _without_nan(x: Tensor, valid: Tensor) -> Tensor:
 def _high_pass(x: Tensor, response: float | None) -> Tensor:
     if response is None:
         return mtf.gradient_magnitude_squared(x)
-    return mtf.high_pass(x, mtf.psf_taps(1.0, [1.0], [response]).to(x.device).expand(x.shape[1], -1))
+    taps = mtf.psf_taps(1.0, [1.0], [response]).expand(x.shape[1], -1)
+    with torch.autocast(x.device.type, enabled=False):
+        return mtf.high_pass(x, taps)
 
 
 def _check(prediction: Tensor, reference: Tensor, valid: Tensor) -> None:

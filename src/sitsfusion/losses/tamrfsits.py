@@ -189,7 +189,8 @@ class Objective(nn.Module):
 
         Returns:
             Scalars by their logged names: `total_loss`, with a gradient, and its parts without. Elements are computed
-            one by one; each term is the mean over the elements that have it. None if no element has any term.
+            one by one; each term is the mean over the elements that have it. None if no element has any term. Under
+            autocast the network and LPIPS run in reduced precision, the rest in float32.
 
         Raises:
             InputError: sizes that do not match, no split per element, a split without any input.
@@ -208,8 +209,9 @@ class Objective(nn.Module):
         if len(query) == 0:
             return {}
         tokens = _encoded(net, select_dates(lr, [split.lr_input]), select_dates(hr, [split.hr_input]))
-        decoded = net.decoder(tokens, query[None], hr.values.shape[-2])[0]  # [q c H W]
-        outputs = self._outputs(net, decoded, query, targets, split)
+        decoded = net.decoder(tokens, query[None], hr.values.shape[-2])[0].float()  # [q c H W]
+        with torch.autocast(decoded.device.type, enabled=False):
+            outputs = self._outputs(net, decoded, query, targets, split)
         terms: Terms = {}
         totals = self._regression_on_predictions(outputs, terms)
         totals += self._decorrelation(tokens, terms)
@@ -322,8 +324,9 @@ class Objective(nn.Module):
         factor = term.ref_resolution / self.config.pixel_size
         if factor != 1:
             known = torch.where(valid[:, None] | reference.isfinite(), reference, 0)
-            reference = generic_downscale(known, factor, REFERENCE_MTF)
-            prediction, valid = generic_downscale(prediction, factor, REFERENCE_MTF), resample.nearest(valid, factor)
+            with torch.autocast(known.device.type, enabled=False):
+                reference, prediction = (generic_downscale(x, factor, REFERENCE_MTF) for x in (known, prediction))
+            valid = resample.nearest(valid, factor)
         return regression_loss(prediction, reference, valid, self.config.regression, self.lpips or smooth_l1)
 
     def _with_ndvi(self, reference: Tensor, term: RegressionTerm) -> Tensor:

@@ -85,10 +85,18 @@ class KeepLast(Checkpoint):
     def __init__(self, file: Path, every: int, requeue: bool) -> None:
         self.file, self.every, self.requeue = file, every, requeue
         self._asked = False
+        self._before: Any = None  # what SIGUSR1 did before training
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.requeue:
-            signal.signal(signal.SIGUSR1, self._ask)
+            self._before = signal.signal(signal.SIGUSR1, self._ask)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.requeue:
+            signal.signal(signal.SIGUSR1, self._before)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self.on_fit_end(trainer, pl_module)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -18,7 +18,7 @@ from sitsfusion.samples import Sample, collate_samples
 from sitsfusion.training.config import DatamoduleConfig, LoaderConfig
 
 try:
-    from lightning.pytorch import LightningDataModule
+    from lightning.pytorch import LightningDataModule, Trainer
 except ImportError as error:
     raise MissingExtraError("training", "train") from error
 
@@ -50,11 +50,26 @@ def datamodule(config: DatamoduleConfig, seed: int) -> SampleModule:
     return SampleModule(train, validation, config.loader(), seed)
 
 
-class StepSampler(Sampler[list[int]]):
-    """Lists of indices, one per step, from the step that training is at to the end of its epoch.
+Key = tuple[int, int]  # epoch, index
+
+
+class _Epochs(Dataset[Sample]):
+    """A data set asked by epoch and index, so that worker processes need not be told the epoch."""
+
+    def __init__(self, samples: Samples) -> None:
+        self.samples = samples
+
+    def __getitem__(self, key: Key) -> Sample:
+        epoch, index = key
+        self.samples.set_epoch(epoch)
+        return self.samples[index]
+
+
+class StepSampler(Sampler[list[Key]]):
+    """Lists of (epoch, index), one per step, from the step that training is at to the end of its epoch.
 
     Args:
-        samples: the data set; told the epoch before its samples are asked for.
+        samples: number of samples.
         batch_size: samples per step and process; what does not fill a batch of all processes is left out.
         seed: of the order, which is another one in each epoch; None for the order of the data set in epoch 0.
         step: says how many steps were done since training began.
@@ -66,7 +81,7 @@ class StepSampler(Sampler[list[int]]):
 
     def __init__(
         self,
-        samples: Samples,
+        samples: int,
         batch_size: int,
         seed: int | None,
         step: Callable[[], int] = lambda: 0,
@@ -77,18 +92,17 @@ class StepSampler(Sampler[list[int]]):
         self.rank, self.world = rank, world
         if len(self) == 0:
             raise InputError(
-                f"{len(samples)} sample(s) are less than one step of {world} process(es) x {batch_size}: "
+                f"{samples} sample(s) are less than one step of {world} process(es) x {batch_size}: "
                 "lower batch_size, or give more data"
             )
 
     def __len__(self) -> int:
         """Steps in an epoch."""
-        return len(self.samples) // (self.batch_size * self.world)
+        return self.samples // (self.batch_size * self.world)
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[list[Key]]:
         epoch, first = divmod(self.step(), len(self))
-        self.samples.set_epoch(epoch)
-        order = self.order(epoch)
+        order = [(epoch, index) for index in self.order(epoch)]
         for step in range(first, len(self)):
             start = (step * self.world + self.rank) * self.batch_size
             yield order[start : start + self.batch_size]
@@ -96,18 +110,17 @@ class StepSampler(Sampler[list[int]]):
     def order(self, epoch: int) -> list[int]:
         """The order of all samples in an epoch, the same in every process."""
         if self.seed is None:
-            return list(range(len(self.samples)))
-        order: list[int] = np.random.default_rng([self.seed, epoch]).permutation(len(self.samples)).tolist()
+            return list(range(self.samples))
+        order: list[int] = np.random.default_rng([self.seed, epoch]).permutation(self.samples).tolist()
         return order
 
 
 class StepLoader(DataLoader[Sample]):
     """A loader that Lightning may resume in mid-epoch: the sampler finds the place, here it is only checked."""
 
-    def __init__(self, sampler: StepSampler, loader: LoaderConfig) -> None:
-        dataset: Dataset[Sample] = sampler.samples  # type: ignore[assignment]  # map-style by its methods
+    def __init__(self, samples: Samples, sampler: StepSampler, loader: LoaderConfig) -> None:
         super().__init__(
-            dataset,
+            _Epochs(samples),
             batch_sampler=sampler,
             num_workers=loader.num_workers,
             prefetch_factor=loader.prefetch_factor if loader.num_workers else None,
@@ -118,7 +131,7 @@ class StepLoader(DataLoader[Sample]):
     def state_dict(self) -> dict[str, Any]:
         """What a run must have in common with the one that it goes on from."""
         sampler: Any = self.batch_sampler
-        return {"samples": len(sampler.samples), "steps_per_epoch": len(sampler), "seed": sampler.seed}
+        return {"samples": sampler.samples, "steps_per_epoch": len(sampler), "seed": sampler.seed}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Raises CheckpointError if the checkpoint was made with other data, batches or processes."""
@@ -139,21 +152,25 @@ class SampleModule(LightningDataModule):
         self.train, self.validation, self.loader, self.seed = train, validation, loader, seed
 
     def train_dataloader(self) -> StepLoader:
-        trainer = self.trainer
-        assert trainer is not None  # noqa: S101  Lightning calls this hook
+        trainer = _attached(self)
         sampler = StepSampler(
-            self.train,
+            len(self.train),
             self.loader.batch_size,
             self.seed,
             lambda: trainer.global_step,
             trainer.global_rank,
             trainer.world_size,
         )
-        return StepLoader(sampler, self.loader)
+        return StepLoader(self.train, sampler, self.loader)
 
     def val_dataloader(self) -> StepLoader:
-        trainer = self.trainer
-        assert trainer is not None  # noqa: S101
-        batch_size = self.loader.testing_validation_batch_size
-        sampler = StepSampler(self.validation, batch_size, None, rank=trainer.global_rank, world=trainer.world_size)
-        return StepLoader(sampler, self.loader)
+        trainer, size = _attached(self), self.loader.testing_validation_batch_size
+        sampler = StepSampler(len(self.validation), size, None, rank=trainer.global_rank, world=trainer.world_size)
+        return StepLoader(self.validation, sampler, self.loader)
+
+
+def _attached(module: LightningDataModule) -> Trainer:
+    """The trainer, which Lightning attaches before it calls a hook."""
+    if module.trainer is None:
+        raise InputError("the data module is not attached to a trainer: pass it to Trainer.fit")
+    return module.trainer

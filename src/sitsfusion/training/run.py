@@ -8,6 +8,7 @@ RUN/csv, tensorboard, wandb, pictures
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,13 @@ except ImportError as error:
     raise MissingExtraError("training", "train") from error
 
 CONFIG = "config.yaml"
+# Remarks of Lightning on what is meant to be so.
+_EXPECTED = (
+    "Checkpoint directory .* exists and is not empty",  # a resumed run
+    "`training_step` returned `None`",  # a step without any computable term
+    ".*does not have many workers",  # num_workers is the user's choice
+    r".*isinstance\(treespec, LeafSpec\)",  # Lightning against newer PyTorch
+)
 
 
 def train(config: TrainConfig, folder: Path | None = None, *, resume: bool = False) -> Path:
@@ -57,7 +65,10 @@ def train(config: TrainConfig, folder: Path | None = None, *, resume: bool = Fal
         torch.set_num_threads(config.trainer.threads)
     torch.set_float32_matmul_precision(config.trainer.matmul_precision)
     trainer = build_trainer(config, folder)
-    trainer.fit(module, data, ckpt_path=start, weights_only=True)
+    with warnings.catch_warnings():
+        for remark in _EXPECTED:
+            warnings.filterwarnings("ignore", remark)
+        trainer.fit(module, data, ckpt_path=start, weights_only=True)
     return folder / CHECKPOINTS / LAST
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
 import torch
 
+from sitsfusion.grid import Window
+from sitsfusion.methods.dms import sharpener as dms
 from sitsfusion.methods.sen2like import fusion
 from sitsfusion.methods.sen2like.method import fractional_year
 from sitsfusion.methods.stair import difference_fusion
 from sitsfusion.methods.temporal import harmonic, spline, whittaker
 from sitsfusion.methods.temporal.base import Pixels
-from sitsfusion.ops import nbar, sbaf
+from sitsfusion.ops import nbar, sbaf, series_ops
 from sitsfusion.ops.resample import bicubic, bilinear, nearest
+from sitsfusion.series import Series
 from tests.golden import recipe
 from tests.golden.adapters.series_ops import Arrays, described, number_after
 from tests.golden.goldens import Golden, adapter, compare
@@ -228,6 +232,139 @@ def _dms_scene(meta: dict, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return high.astype(np.float64), low.astype(np.float64), draw("q", h, w) >= 0.1, truth
 
 
+def _dms_rules(config: dict) -> dms.Rules:
+    rules = {
+        "linear": config["perLeafLinearRegression"],
+        "extrapolation": config["linearRegressionExtrapolationRatio"],
+    }
+    return dms.Rules(
+        local=replace(dms.Rules.local, **rules),
+        overall=replace(dms.Rules.overall, **rules),
+        window=config["movingWindowSize"],
+        fewest=config["minimumSampleNumber"],
+        temperature=config["disaggregatingTemperature"],
+    )
+
+
+def _sharpened(
+    samples: dms.Samples, high: np.ndarray, ratio: int, rules: dms.Rules, seed: int = 0
+) -> tuple[dms.Models, np.ndarray]:
+    shape = samples.cv.shape
+    models = dms.train(samples, rules, (seed,))
+    local, overall = dms.apply(models, high, Window(0, 0, *shape), shape, ratio, rules)
+    return models, dms.combine(samples.temperature, local, overall, ratio, rules)
+
+
 @adapter("baseline_dms")
 def sharpening(golden: Golden) -> None:
-    pass
+    """Trees may split exact ties in another way: compared pixel by pixel with the tolerances of the file's text."""
+    meta, expected = golden.meta, golden.outputs
+    high, low, good, truth = _dms_scene(meta, golden.seed)
+    ratio, default = meta["ratio"], _dms_rules(meta["config"])
+    means, stds, cv = dms.aggregate(high, ratio)
+    samples = dms.Samples(means, cv, low, good)
+    rows = expected["mean"].shape[0]
+    for name, got in (("mean", means), ("std", stds)):
+        np.testing.assert_allclose(got.transpose(1, 2, 0)[:rows], expected[name], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(cv, expected["cv"], rtol=1e-5, atol=1e-6)
+    _check_training(samples, default, expected)
+    one = _one_tree(default)
+    _, single = _sharpened(samples, high, ratio, one)
+    after, left = dms.corrected(low, single, ratio, one)
+    same_pixels(single[::4, ::4], expected["single"])
+    same_pixels(after[::4, ::4], expected["single_corr"])
+    same_pixels(left, expected["single_res"])
+    for name, rules in (("global", replace(one, window=0)), ("noleaf", _one_tree(default, linear=False))):
+        same_pixels(_sharpened(samples, high, ratio, rules)[1][::4, ::4], expected[name])
+    _check_bagging(samples, high, truth, default, golden)
+
+
+def _check_training(samples: dms.Samples, rules: dms.Rules, expected: dict[str, np.ndarray]) -> None:
+    shape, use = samples.cv.shape, samples.usable()
+    places = [dms.sampling_window(cell, rules.window, shape) for cell in dms.cells(shape, rules.window)]
+    places.append((slice(0, shape[0]), slice(0, shape[1])))
+    picked = [samples.cv[place][use[place]] for place in places if use[place].sum() >= rules.fewest]
+    weights = [dms.homogeneity_weights(cv) for cv in picked]
+    np.testing.assert_array_equal([len(cv) for cv in picked], expected["counts"])
+    np.testing.assert_allclose([w.sum() for w in weights], expected["weight_sum"], rtol=1e-5)
+    np.testing.assert_allclose(weights[-1], expected["w_last"], rtol=1e-5, atol=1e-6)
+    local = [True] * (len(picked) - 1) + [False]
+    np.testing.assert_array_equal(local, expected["local"])
+
+
+def same_pixels(got: np.ndarray, expected: np.ndarray, limit: float = 0.05, median: float = 1e-3) -> None:
+    """99 % of the pixels within a limit, gaps at the same places."""
+    assert got.shape == expected.shape
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(expected))
+    away = np.abs(got - expected)[~np.isnan(expected)]
+    assert np.mean(away <= limit) >= 0.99, np.sort(away)[-20:]
+    assert np.median(away) <= median
+
+
+def _check_bagging(
+    samples: dms.Samples, high: np.ndarray, truth: np.ndarray, rules: dms.Rules, golden: Golden, runs: int = 4
+) -> None:
+    expected, ratio = golden.outputs, golden.meta["ratio"]
+    made = []
+    for seed in range(runs):
+        _, raw = _sharpened(samples, high, ratio, rules, seed)
+        made.append((raw, dms.corrected(samples.temperature, raw, ratio, rules)[0]))
+    mean = np.mean([after for _, after in made], 0)[::4, ::4]
+    within = np.abs(mean - expected["bag_mean"]) < 4 * expected["bag_std"] + 1
+    assert within[~np.isnan(expected["bag_mean"])].mean() > 0.95
+    for i, name in enumerate(("bag_rmse_raw", "bag_rmse")):
+        found = [np.sqrt(np.nanmean((pair[i] - truth) ** 2)) for pair in made]
+        np.testing.assert_allclose(np.mean(found), expected[name].mean(), rtol=0.03)
+
+
+@adapter("baseline_dms_wrapper")
+def sharpened_series(golden: Golden) -> None:
+    """One tree without bootstrap, as the file's text says; sizes of pixels from the shapes."""
+    meta, seed, expected = golden.meta, golden.seed, golden.outputs
+    hr, hr_mask, lst, lst_mask = _wrapper_inputs(meta, seed)
+    ratio = int(re.findall(r"rep(\d+)", meta["hr"]["data"])[0])  # of the 90 m grid
+    third = lst.shape[-1] * ratio // hr.shape[-1]
+    days = torch.tensor(meta["lst"]["doy"][0])
+    fine = Series(torch.from_numpy(hr)[None], torch.tensor(meta["hr"]["doy"]), torch.from_numpy(~hr_mask)[None])
+    chosen = series_ops.closest_dates(fine, days)[0][0]
+    rules = _one_tree(dms.Rules())
+    out: dict[str, list[np.ndarray]] = {"corr": [], "raw": [], "mask": []}
+    for t, i in enumerate(chosen.tolist()):
+        high, low = (
+            a.astype(np.uint16).astype(float) for a in (hr[i], bicubic(torch.from_numpy(lst[t]), third)[0].numpy())
+        )
+        bad = hr_mask[i, ::ratio, ::ratio] | lst_mask[t, ::third, ::third]
+        means, _, cv = dms.aggregate(high, ratio)
+        _, raw = _sharpened(dms.Samples(means, cv, low, ~bad), high, ratio, rules)
+        fine_per_lst = hr.shape[-1] // lst.shape[-1]
+        seen = lst_mask[t].repeat(fine_per_lst, 0).repeat(fine_per_lst, 1)
+        out["raw"].append(raw)
+        out["corr"].append(dms.corrected(low, raw, ratio, rules)[0])
+        out["mask"].append(np.isnan(out["corr"][-1]) | hr_mask[i] | seen)
+    np.testing.assert_array_equal(np.stack(out["mask"])[:, ::3, ::3], expected["mask"])
+    np.testing.assert_array_equal(days[None].numpy(), expected["doy"])
+    for name in ("corr", "raw"):
+        got = np.stack(out[name])[:, ::3, ::3] / 10000
+        same_pixels(got, expected[name], limit=5e-6, median=5e-6)
+
+
+def _wrapper_inputs(meta: dict, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Bands [t c H W] and mask [t H W], temperatures [t 1 h w] and mask [t h w] (True = missing)."""
+
+    def parts(text: str) -> list[tuple[np.ndarray, int]]:
+        """Each drawing of a sentence and how often it is repeated along both axes."""
+        found = re.findall(r"(?:rep(\d+)\()?A\('([^']+)',\(([\d,]+)\)\)", text)
+        shapes = [(int(n or 1), name, tuple(int(k) for k in shape.split(","))) for n, name, shape in found]
+        return [(recipe.array(name, shape, seed), n) for n, name, shape in shapes]
+
+    def rep(a: np.ndarray, n: int) -> np.ndarray:
+        return a.repeat(n, -2).repeat(n, -1)
+
+    base, detail = parts(meta["hr"]["data"])
+    hr = np.round(500 + 3000 * rep(*base) + 600 * (detail[0] - np.float32(0.5))).astype(np.int16)
+    warm, own = parts(meta["lst"]["data"])
+    lst = np.round(2900 + 250 * rep(*warm) + 30 * own[0]).astype(np.int16)
+    (clouds, n), (haze, m) = parts(meta["hr"]["mask"])[0], parts(meta["lst"]["mask"])[0]
+    limits = np.array(meta["hr"]["cover"])[:, None, None]
+    share = float(meta["lst"]["mask"].split("<")[1].split(")")[0])
+    return hr[0].astype(np.float32), rep(clouds, n)[0] < limits, lst[0].astype(np.float32), rep(haze, m)[0] < share

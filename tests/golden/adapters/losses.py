@@ -52,7 +52,8 @@ def pair(golden: Golden) -> tuple[Tensor, Tensor, Tensor]:
     pred, ref = (torch.from_numpy(golden.draw(name)) for name in ("pred", "ref"))
     masked = torch.from_numpy(golden.draw("mask")) < 0.1
     masked[:, 1, : masked.shape[-2] // 2] = True
-    return pred[0], torch.cat([ref, 2 * pred[:, :, :2] + 0.3], 2)[0], ~masked[0]
+    ref = torch.cat([ref, 2 * pred[:, :, :2] + 0.3], 2)
+    return pred.flatten(0, 1), ref.flatten(0, 1), ~masked.flatten(0, 1)
 
 
 def regression_value(golden: Golden, name: str, lpips: MaskedLpips) -> list[float]:

@@ -67,7 +67,7 @@ def site(golden: Golden, role: str) -> Series:
     channels = torch.arange(8 if role == "lr" else 10)
     values = (10 * days[:, None] + channels)[None, :, :, None, None].expand(-1, -1, -1, 2, 2)
     mask = recipe.array(f"mask:{role}", (1, len(days), 2, 2), golden.seed) > 0.7
-    return Series(values.float(), days[None], torch.from_numpy(~mask))
+    return Series(values.to(torch.int16).float(), days[None], torch.from_numpy(~mask))
 
 
 def described(name: str, series: Series, role: str) -> Arrays:

@@ -1,0 +1,214 @@
+"""The sharpener: aggregation, windows, models local and global, their combination, residual analysis.
+
+Arrays are NumPy [rows columns], float64, NaN where missing. "Low" is the grid of the temperature, "high" the grid of
+the reflectances, `ratio` high pixels along the side of a low one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sitsfusion.grid import Window
+from sitsfusion.methods.dms.trees import Forest, TreeRules, fit_forest
+from sitsfusion.methods.dms.upsampling import upsample
+
+Array = NDArray[np.float64]
+# A sampling window reaches this share of a window's side beyond it.
+_OVERLAP = 0.25
+_NO_CV = 1000.0
+_HOMOGENEOUS_PERCENTILE = 80
+
+
+@dataclass(frozen=True)
+class Rules:
+    """`window`: side of local windows in low pixels (0: no local models); `fewest` good pixels for a model;
+    `temperature`: averages are of the fourth power; `fill_holes`: the global model where there is no local one."""
+
+    local: TreeRules = TreeRules(10)
+    overall: TreeRules = TreeRules(30)
+    window: int = 15
+    fewest: int = 10
+    temperature: bool = True
+    fill_holes: bool = False
+
+
+def aggregate(high: Array, ratio: int) -> tuple[Array, Array, Array]:
+    """Bands [c H W] on the low grid: mean and standard deviation [c h w], NaN left out, and their mean ratio [h w]."""
+    c, height, width = high.shape
+    h, w = height // ratio, width // ratio
+    blocks = high[:, : h * ratio, : w * ratio].reshape(c, h, ratio, w, ratio).transpose(0, 1, 3, 2, 4)
+    blocks = blocks.reshape(c, h, w, -1).astype(np.float64)
+    seen = ~np.isnan(blocks)
+    count = seen.sum(-1)
+    filled = np.where(seen, blocks, 0.0)
+    mean = np.divide(filled.sum(-1), count, out=np.full((c, h, w), np.nan), where=count > 0)
+    off = np.where(seen, blocks - mean[..., None], 0.0)
+    std = np.sqrt(np.divide((off**2).sum(-1), count, out=np.full((c, h, w), np.nan), where=count > 0))
+    mean = np.where(mean == 0, 1e-6, mean)
+    cv = (std / mean).mean(0)
+    return mean, std, np.where(np.isnan(cv), _NO_CV, cv)
+
+
+def cells(shape: tuple[int, int], window: int) -> Iterator[Window]:
+    """The windows of a low grid, row by row; those at the right and the bottom may be cut."""
+    for row in range(0, shape[0], window):
+        for col in range(0, shape[1], window):
+            yield Window(row, col, window, window).clipped(shape)
+
+
+def sampling_window(cell: Window, window: int, shape: tuple[int, int]) -> tuple[slice, slice]:
+    """The pixels that a cell's model learns from: the cell and a quarter of a window around it."""
+    margin = _OVERLAP * window
+    return tuple(  # type: ignore[return-value]
+        slice(int(max(start - margin, 0)), int(min(start + window + margin, side)))
+        for start, side in zip((cell.row, cell.col), shape, strict=True)
+    )
+
+
+def homogeneity_weights(cv: Array) -> Array:
+    """Weights of samples by their coefficient of variation [m]: 1 / cv scaled to 0..1, halved for the least
+    homogeneous fifth; all 1 where all are equally homogeneous."""
+    limit = np.percentile(cv, _HOMOGENEOUS_PERCENTILE)
+    weights = 1 / cv
+    if len(cv) > 1:
+        low, high = weights.min(), weights.max()
+        if high == low:
+            return np.ones_like(cv)
+        weights = (weights - low) / (high - low)
+    return np.where(cv >= limit, weights / 2, weights)
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """The low grid: `means` [c h w] and `cv` [h w] of the bands, `temperature` [h w], `good` bool [h w]."""
+
+    means: Array
+    cv: Array
+    temperature: Array
+    good: NDArray[np.bool_]
+
+    def usable(self) -> NDArray[np.bool_]:
+        """Good pixels with temperature, all bands and a coefficient of variation."""
+        seen = np.isfinite(self.temperature) & np.isfinite(self.means).all(0)
+        return np.asarray(self.good & seen & (self.cv > 0) & (self.cv < _NO_CV))
+
+    def fit(self, where: tuple[slice, slice], fewest: int, rules: TreeRules, seed: tuple[int, ...]) -> Forest | None:
+        """A model of the usable pixels of a rectangle; None where they are too few."""
+        use = self.usable()[where]
+        if use.sum() < fewest:
+            return None
+        x = self.means[(slice(None), *where)][:, use].T
+        weights = homogeneity_weights(self.cv[where][use])
+        return fit_forest(np.ascontiguousarray(x), self.temperature[where][use], weights, rules, seed)
+
+
+@dataclass(frozen=True, eq=False)
+class Models:
+    """`local`: by cell number (row by row), None where there were too few samples; `overall`: the global one."""
+
+    local: tuple[Forest | None, ...]
+    overall: Forest | None
+
+
+def train(samples: Samples, rules: Rules, seed: tuple[int, ...] = (0,)) -> Models:
+    """Local and global models of a scene."""
+    shape = samples.cv.shape
+    assert len(shape) == 2
+    places = list(cells(shape, rules.window)) if rules.window else []
+    local = tuple(
+        samples.fit(sampling_window(cell, rules.window, shape), rules.fewest, rules.local, (*seed, 1 + k))
+        for k, cell in enumerate(places)
+    )
+    everywhere = (slice(0, shape[0]), slice(0, shape[1]))
+    return Models(local, samples.fit(everywhere, rules.fewest, rules.overall, (*seed, 0)))
+
+
+def apply(models: Models, high: Array, at: Window, scene: tuple[int, int], ratio: int, rules: Rules) -> tuple[Array, Array]:
+    """Temperatures of the local and of the global model over a rectangle `at` of low pixels: [H W] each.
+
+    `high` [c H W] covers the rectangle; `scene` is the shape of the whole low grid, which the windows are counted on.
+    High pixels beyond the last whole low pixel belong to the last cell.
+    """
+    local, overall = (np.full(high.shape[1:], np.nan, np.float64) for _ in range(2))
+    none = all(model is None for model in models.local)
+    for cell, model in zip(cells(scene, rules.window or max(scene)), models.local or (None,), strict=False):
+        where = _high_slices(cell, at, scene, ratio, high.shape[1:])
+        if where is None:
+            continue
+        pixels = high[(slice(None), *where)]
+        if model is not None:
+            local[where] = _predicted(model, pixels)
+        if models.overall is not None and (model is not None or none or rules.fill_holes):
+            overall[where] = _predicted(models.overall, pixels)
+    return local.astype(np.float32).astype(np.float64), overall.astype(np.float32).astype(np.float64)
+
+
+def _high_slices(
+    cell: Window, at: Window, scene: tuple[int, int], ratio: int, shape: tuple[int, ...]
+) -> tuple[slice, slice] | None:
+    """Where a cell lies in the high pixels of a rectangle, or None."""
+    found = []
+    for start, size, first, side, whole in zip(
+        (cell.row, cell.col), (cell.height, cell.width), (at.row, at.col), shape, scene, strict=True
+    ):
+        end = side if start + size == whole else (start + size - first) * ratio
+        low, high = max((start - first) * ratio, 0), min(end, side)
+        if low >= high:
+            return None
+        found.append(slice(low, high))
+    return found[0], found[1]
+
+
+def _predicted(model: Forest, pixels: Array) -> Array:
+    c, h, w = pixels.shape
+    flat = pixels.reshape(c, -1).T
+    seen = np.isfinite(flat).all(1)
+    out = np.full(h * w, np.nan)
+    out[seen] = model.predict(np.ascontiguousarray(flat[seen]))
+    return out.reshape(h, w)
+
+
+def residuals(low: Array, high: Array, ratio: int, temperature: bool = True) -> Array:
+    """What a high image [H W], averaged over low pixels, lacks of the low one [h w] (fourth powers if temperature)."""
+    h, w = low.shape
+    blocks = high[: h * ratio, : w * ratio].reshape(h, ratio, w, ratio).transpose(0, 2, 1, 3).reshape(h, w, -1)
+    power = 4 if temperature else 1
+    seen = ~np.isnan(blocks)
+    count = seen.sum(-1)
+    total = np.where(seen, blocks, 0.0) ** power
+    mean = np.divide(total.sum(-1), count, out=np.full((h, w), np.nan), where=count > 0)
+    return np.asarray(low - mean ** (1 / power))
+
+
+def combine(low: Array, local: Array, overall: Array, ratio: int, rules: Rules) -> Array:
+    """Local and global temperatures weighted by how well each agrees with the low image: [H W].
+
+    With `fill_holes`, the one that is there where the other is missing, and the mean where both agree exactly.
+    """
+    if np.isnan(local).all():
+        return overall
+    squares = [residuals(low, image, ratio, rules.temperature) ** 2 for image in (local, overall)]
+    with np.errstate(invalid="ignore"):
+        share = squares[1] / (squares[0] + squares[1])
+    if rules.fill_holes:
+        share = np.where((squares[0] == 0) & (squares[1] == 0), 0.5, share)
+    weight = np.clip(upsample(share, ratio, (local.shape[0], local.shape[1])), 0, 1)
+    power = 4 if rules.temperature else 1
+    mixed = (weight * local**power + (1 - weight) * overall**power) ** (1 / power)
+    if rules.fill_holes:
+        mixed = np.where(np.isnan(mixed), np.where(np.isnan(local), overall, local), mixed)
+    return np.asarray(mixed.astype(np.float32).astype(np.float64))
+
+
+def corrected(
+    low: Array, high: Array, ratio: int, rules: Rules, good: NDArray[np.bool_] | None = None
+) -> tuple[Array, Array]:
+    """The high image with the residual of the low image added, and the residual itself, NaN where not `good`."""
+    left = residuals(low, high, ratio, rules.temperature)
+    if good is not None:
+        left = np.where(good, left, np.nan)
+    return high + upsample(left, ratio, (high.shape[0], high.shape[1])), left
