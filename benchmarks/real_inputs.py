@@ -10,6 +10,7 @@ rescaled nor resampled. OUT_DIR receives
     belgium/l8/L8_20170815_B02.tif ...  one file per band, int16, and PIXEL_QA; "a" and "b" behind dates seen twice
     belgium/st/ST_20170815_LST.tif      surface temperature in whole kelvin, 149 = no data, and QA_PIXEL
     belgium/scene.yaml                  Landsat resampled onto a 30 m grid nested in the Sentinel-2 grid
+    belgium_b/                          the same without Landsat reflectance (case s2_lst_belgium_b; on request)
     italy/S2_20180106.tif               13 bands, level 1C, geographic coordinates
     italy/S2_20180106_mask.tif          a user's own cloud mask (a threshold): 1 = unusable
     italy/scene.yaml
@@ -51,17 +52,9 @@ def belgium(case: Path, out: Path) -> Path:
     """Write the Belgian case; returns its scene file."""
     with np.load(case / "data.npz") as data:
         crs = str(data["crs"])
-        for t, day in enumerate(days(data["s2_time"])):
-            for size in ("10m", "20m"):
-                names = list(data[f"s2_{size}_bands"])
-                path = out / "s2" / f"S2_{day}_{size}.tif"
-                write(path, data[f"s2_{size}"][t], data[f"s2_{size}_transform"], crs, names, nodata=0)
-            write(out / "s2" / f"S2_{day}_SCL.tif", data["s2_scl"][t][None], data["s2_20m_transform"], crs)
+        _sentinel2(data, out / "s2", crs)
         _landsat(data, out / "l8", crs)
-        for t, day in enumerate(days(data["l8_st_date"])):
-            transform, stem = data["l8_st_transform"], out / "st" / f"ST_{day}"
-            write(Path(f"{stem}_LST.tif"), data["l8_st"][t][None], transform, crs, nodata=149)
-            write(Path(f"{stem}_QA_PIXEL.tif"), data["l8_st_qa"][t][None], transform, crs)
+        _temperature(data, out / "st", crs)
     onto = {"onto": "fine", "ratio": 3, "method": "bilinear"}
     roles = {
         "fine": {"path": "s2", "sensor": "sentinel-2-l2a", "options": {"baseline": _BASELINE}},
@@ -76,6 +69,20 @@ def belgium(case: Path, out: Path) -> Path:
     return scene_file(out, "belgium", roles)
 
 
+def belgium_b(case: Path, out: Path) -> Path:
+    """Write the Belgian case of Sentinel-2 and surface temperature; returns its scene file."""
+    with np.load(case / "data.npz") as data:
+        crs = str(data["crs"])
+        _sentinel2(data, out / "s2", crs)
+        _temperature(data, out / "st", crs)
+    onto = {"onto": "fine", "ratio": 3, "method": "bilinear"}
+    roles = {
+        "fine": {"path": "s2", "sensor": "sentinel-2-l2a", "options": {"baseline": _BASELINE}},
+        "thermal": {"path": "st", "sensor": str(SENSORS / "landsat-8-st-kelvin.yaml"), "resample": onto},
+    }
+    return scene_file(out, "belgium_b", roles)
+
+
 def italy(case: Path, out: Path) -> Path:
     """Write the Italian case; returns its scene file."""
     with np.load(case / "data.npz") as data:
@@ -86,6 +93,22 @@ def italy(case: Path, out: Path) -> Path:
             write(out / f"S2_{day}_mask.tif", cloud.astype(np.uint8)[None], data["transform"], crs)
     options = {"mask_pattern": "*_mask.tif", "baseline": _BASELINE}
     return scene_file(out, "italy", {"fine": {"path": ".", "sensor": "sentinel-2-l1c", "options": options}})
+
+
+def _sentinel2(data: Any, out: Path, crs: str) -> None:
+    for t, day in enumerate(days(data["s2_time"])):
+        for size in ("10m", "20m"):
+            names = list(data[f"s2_{size}_bands"])
+            transform = data[f"s2_{size}_transform"]
+            write(out / f"S2_{day}_{size}.tif", data[f"s2_{size}"][t], transform, crs, names, nodata=0)
+        write(out / f"S2_{day}_SCL.tif", data["s2_scl"][t][None], data["s2_20m_transform"], crs)
+
+
+def _temperature(data: Any, out: Path, crs: str) -> None:
+    for t, day in enumerate(days(data["l8_st_date"])):
+        transform, stem = data["l8_st_transform"], out / f"ST_{day}"
+        write(Path(f"{stem}_LST.tif"), data["l8_st"][t][None], transform, crs, nodata=149)
+        write(Path(f"{stem}_QA_PIXEL.tif"), data["l8_st_qa"][t][None], transform, crs)
 
 
 def _landsat(data: Any, out: Path, crs: str) -> None:

@@ -34,6 +34,7 @@ from sitsfusion.query import query_of
 from sitsfusion.scene import Scene
 from tests import scenes, stubs
 from tests.fake.weights import seeded_weights
+from tests.methods.stf_classical.places import pair_scene
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,19 @@ def _two_sensors(cells: tuple[int, int], seed: int) -> Scene:
     )
 
 
+def _thermal(cells: tuple[int, int], seed: int) -> Scene:
+    """The four bands that the sharpener learns from, and temperatures, of at least one temperature pixel."""
+    cells = (max(cells[0], 3), max(cells[1], 3))
+    drivers = ("B02", "B03", "B04", "B08")
+    return Scene(
+        {
+            "fine": scenes.cube("fine", (0, 5), cells, bands=drivers, seed=seed),
+            "coarse": scenes.cube("coarse", (4, 5, 12, 21), cells, seed=seed),
+        },
+        name="made-up",
+    )
+
+
 def _long_series(cells: tuple[int, int], seed: int) -> Scene:
     """Enough images for curves of several terms, within one year, of two sensors."""
     often = (0, 4, 9, 14, 19, 21, 25, 30, 44, 60, 75, 90)
@@ -132,6 +146,32 @@ CASES = {
     "stair": Case(lambda: methods.make("stair"), _two_sensors, most=24, encoding="float32"),
     "sen2like": Case(
         lambda: methods.make("sen2like", {"max_masked_share": 1}), _two_sensors, most=24, encoding="float32"
+    ),
+    "starfm": Case(lambda: methods.make("starfm", {"window": 5, "classes": 4}), pair_scene, most=18),
+    "estarfm": Case(lambda: methods.make("estarfm", {"window": 5}), pair_scene, most=18, format="zarr"),
+    "fsdaf": Case(lambda: methods.make("fsdaf", {"half_window": 2}), pair_scene, most=18, encoding="float32"),
+    "fit-fc": Case(lambda: methods.make("fit-fc", {"window": 5}), pair_scene, most=18, format="zarr"),
+    "spstfm": Case(
+        lambda: methods.make("spstfm", {"atoms": 8, "rounds": 2, "resampling": "bilinear"}),
+        lambda cells, seed: pair_scene(cells, seed, clouds=False),
+        most=18,
+        encoding="float32",
+    ),
+    "efast": Case(lambda: methods.make("efast", {"cloud_ramp": 3}), pair_scene, most=18, encoding="float32"),
+    "sen2like-full": Case(
+        lambda: methods.make("sen2like", {"mode": "full", "max_masked_share": 1}),
+        _two_sensors,
+        most=12,
+        format="zarr",
+        encoding="float32",
+    ),
+    "dms": Case(
+        lambda: methods.make("dms", {"mode": "full", "max_masked_share": 1, "window": 4, "trees": 2}),
+        _thermal,
+        cells=(33, 40),
+        tile=90,
+        most=36,
+        encoding="float32",
     ),
     "pooling": Case(stubs.Pooling, noise=1e-5, encoding="float32"),
     "pooling-whole": Case(lambda: stubs.Pooling(lattice="whole"), format="zarr", encoding="float32"),

@@ -45,12 +45,13 @@ Query = Mapping[str, RoleQuery]
 
 class Output(NamedTuple):
     """What a method can give of one role: bands of a sensor, usually at `per_cell` pixels along a cell's side (None:
-    the scene's finest).
+    the scene's finest). `also`: other roles whose images make it an output by default.
     """
 
     sensor: Sensor
     bands: tuple[str, ...]
     per_cell: int | None = None
+    also: tuple[str, ...] = ()
 
 
 def query_of(
@@ -79,7 +80,8 @@ def query_of(
     """
     if not dates:
         raise DateError("no date asked for")
-    chosen = list(roles) if roles is not None else [role for role in outputs if role in scene]
+    usual = [role for role, output in outputs.items() if any(one in scene for one in (role, *output.also))]
+    chosen = usual if roles is None else list(roles)
     unknown = sorted((set(chosen) | set(bands or ())) - set(outputs))
     if unknown or not chosen:
         possible = ", ".join(outputs) or "nothing"

@@ -35,8 +35,11 @@ def seeded_weights(
     optional: Sequence[str] = (),
     day_origin: str = "first_valid_hr",
     architecture: dict[str, Any] | None = None,
+    **said: Any,
 ) -> Path:
-    """Write weights into a folder and return it; `coarse` and `optional` are keys of the coarse bands."""
+    """Write weights into a folder and return it; `coarse` and `optional` are keys of the coarse bands, `said` further
+    fields of the config.
+    """
     lr, hr = standardised_inputs("ls2s2_all")
     lr = _only(lr, coarse or lr.keys, optional)
     config = TamrfsitsConfig.from_dict(
@@ -53,6 +56,7 @@ def seeded_weights(
             "day_origin": day_origin,
             "licence": "Apache-2.0",
             "source": "drawn from a seed, untrained",
+            **said,
         }
     )
     save_tamrfsits(folder, net, weights)

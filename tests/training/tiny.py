@@ -96,10 +96,10 @@ def tiny(*overrides: str, folder: Path, objective: bool = True) -> TrainConfig:
     return compose([*RUN, *NETWORK, *(OBJECTIVE if objective else ()), f"location.runs={folder}", *overrides])
 
 
-def losses(folder: Path, name: str = "train/total_loss") -> dict[int, float]:
-    """By step, from all the CSV logs of a run."""
+def losses(folder: Path, name: str = "train/total_loss", version: int | str = "*") -> dict[int, float]:
+    """By step, from the CSV logs of a run: one log for each time it was started."""
     found: dict[int, float] = {}
-    for file in sorted((folder / "csv").glob("version_*/metrics.csv")):
+    for file in sorted((folder / "csv").glob(f"version_{version}/metrics.csv")):
         rows = list(csv.DictReader(file.read_text().splitlines()))
         found |= {int(row["step"]): float(row[name]) for row in rows if row.get(name)}
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from sitsfusion.cli import jobs, show, train  # noqa: F401  (importing them registers their commands)
+from sitsfusion.cli import jobs, show, simulate, train  # noqa: F401  (importing them registers their commands)
 from sitsfusion.cli.app import app, err, exit_code
 from sitsfusion.cli.dataset import dataset
 from sitsfusion.errors import SitsFusionError

@@ -16,6 +16,7 @@ from sitsfusion.errors import FetchError, InputError
 from sitsfusion.fetch.catalogue import Entry, available, find_entry, matches_any
 
 RECEIPT = ".sitsfusion-fetch.json"
+_SHIPPED = Path(__file__).parents[1] / "weights" / "shipped"
 
 
 class StoredFile(BaseModel):
@@ -112,14 +113,21 @@ def local(name: str | Entry) -> Path | None:
     return folder if receipt.files and complete and is_whole(folder, receipt.sizes()) else None
 
 
+def shipped() -> list[str]:
+    """Names of the weights that come with the library."""
+    return sorted(folder.name for folder in _SHIPPED.iterdir() if folder.is_dir())
+
+
 def resolve(reference: str) -> Path:
     """Turn what a user wrote into a path on this disk. No request is made.
 
     Args:
-        reference: a path of a file or folder, or a catalogue name. A path that exists comes first.
+        reference: a path of a file or folder, the name of weights that ship with the library, or a catalogue name.
+            A path that exists comes first.
 
     Returns:
-        The path itself; for a name its `main` file (weights) or its folder (data sets).
+        The path itself; for weights that ship their folder; for a catalogue name its `main` file (weights) or its
+        folder (data sets).
 
     Raises:
         InputError: neither; or a name that is not (completely) fetched: the message holds the command to run.
@@ -127,11 +135,13 @@ def resolve(reference: str) -> Path:
     path = Path(reference).expanduser()
     if path.exists():
         return path
+    if reference in shipped():
+        return _SHIPPED / reference
     names = [entry.name for entry in available()]
     if reference not in names:
         raise InputError(
             f"{reference!r}: found neither a file or folder of that name nor a catalogue entry; "
-            f"expected a path that exists or one of: {', '.join(names)}"
+            f"expected a path that exists or one of: {', '.join([*shipped(), *names])}"
         )
     entry, folder = find_entry(reference), local(reference)
     if folder is None:

@@ -17,7 +17,12 @@ from sitsfusion.methods.base import Method
 
 _TABLE = {
     "closest": "sitsfusion.methods.closest:Closest",
+    "dms": "sitsfusion.methods.dms.method:DMS",
     "double-logistic": "sitsfusion.methods.temporal.double_logistic:DoubleLogistic",
+    "efast": "sitsfusion.methods.stf_classical.efast:Efast",
+    "estarfm": "sitsfusion.methods.stf_classical.estarfm:Estarfm",
+    "fit-fc": "sitsfusion.methods.stf_classical.fitfc:FitFc",
+    "fsdaf": "sitsfusion.methods.stf_classical.fsdaf:Fsdaf",
     "harmonic": "sitsfusion.methods.temporal.harmonic:Harmonic",
     "joint-gp": "sitsfusion.methods.temporal.joint_gp:JointGP",
     "linear": "sitsfusion.methods.temporal.linear:Linear",
@@ -25,7 +30,9 @@ _TABLE = {
     "savgol": "sitsfusion.methods.temporal.savgol:Savgol",
     "sen2like": "sitsfusion.methods.sen2like.method:Sen2Like",
     "spline": "sitsfusion.methods.temporal.spline:Spline",
+    "spstfm": "sitsfusion.methods.stf_classical.spstfm:Spstfm",
     "stair": "sitsfusion.methods.stair:Stair",
+    "starfm": "sitsfusion.methods.stf_classical.starfm:Starfm",
     "tamrfsits": "sitsfusion.methods.tamrfsits.method:Tamrfsits",
     "whittaker": "sitsfusion.methods.temporal.whittaker:Whittaker",
 }

@@ -139,8 +139,6 @@ class Place:
     def shift(self, role: str, day: date) -> tuple[float, float]:
         """How far south and east (10 m pixels) of its true place an image's content lies: its misregistration."""
         deviation = self.world.sensing(role).shift / PIXEL
-        if deviation == 0:
-            return 0.0, 0.0
         south, east = deviation * stream(self.seed, "registration", role, day).standard_normal(2)
         return float(south), float(east)
 
@@ -162,9 +160,7 @@ class Place:
 
     def _haze(self, role: str, day: date) -> Image:
         """What atmospheric correction left in each band, [c, 1, 1] or [c, h, w]: more in the blue."""
-        what, sensing = self.instrument(role), self.world.sensing(role)
-        found = [what.sensor.band(key) for key in what.responses]
-        shape = np.array([(490.0 / (band.wavelength or 490.0)) ** 1.5 for band in found])
+        sensing, shape = self.world.sensing(role), (490.0 / self.instrument(role).wavelengths) ** 1.5
         amount = sensing.haze * stream(self.seed, "haze", role, day).standard_normal()
         haze = (amount * shape).astype(np.float32)[:, None, None]
         if sensing.haze_patches == 0:

@@ -13,14 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sitsfusion.simulate.noise import Map
-from sitsfusion.simulate.spectra import BANDS
+from sitsfusion.simulate.spectra import BANDS, MICRONS
 from sitsfusion.simulate.sun import Sun
 
 #                       B01   B02   B03   B04   B05   B06   B07   B08   B8A   B11   B12
-_MICRONS = np.array([0.443, 0.492, 0.560, 0.665, 0.704, 0.741, 0.783, 0.833, 0.865, 1.614, 2.202])
 # Transmission of the gases (ozone, water vapour, oxygen) down and up, the sun 60 degrees from the zenith.
 _GASES = np.array([0.990, 0.975, 0.930, 0.950, 0.940, 0.955, 0.980, 0.940, 0.985, 0.965, 0.940])
-_RAYLEIGH = 0.008569 * _MICRONS**-4 * (1 + 0.0113 * _MICRONS**-2)  # optical depth of the molecules at sea level
+_RAYLEIGH = 0.008569 * MICRONS**-4 * (1 + 0.0113 * MICRONS**-2)  # optical depth of the molecules at sea level
 _BACKSCATTER = 0.22  # phase function of aerosols towards the sun's side, times their single scattering albedo
 _AGAIN = 1.15  # light that is scattered more than once
 _LOWEST_SUN = 0.1  # cosine of the zenith angle
@@ -49,7 +48,7 @@ class Atmosphere:
         """Reflectance of the path and transmission down and up, each [11]."""
         height = max(sun.height, _LOWEST_SUN)
         airmass = 1 / height + 1
-        aerosol = self.aerosol * haze * (_MICRONS / 0.55) ** -self.angstrom
+        aerosol = self.aerosol * haze * (MICRONS / 0.55) ** -self.angstrom
         gases = _GASES ** (self.gases * airmass / 3)
         scattered = 0.75 * (1 + height**2) * _RAYLEIGH + _BACKSCATTER * aerosol
         path = gases * _AGAIN * scattered / (4 * height)

@@ -35,14 +35,16 @@ def periodic_field(
     ones (1.5 is rough like a cloud edge, 3 is smooth like hills). `step` is the pixel, in the unit of `wavelength`.
     Structures are `stretch` times longer in the direction `angle` (radians, from the columns' axis to the rows').
     """
-    rows, cols = np.fft.fftfreq(side, step)[:, None], np.fft.rfftfreq(side, step)[None, :]
-    along, across = cols * np.cos(angle) + rows * np.sin(angle), rows * np.cos(angle) - cols * np.sin(angle)
-    frequency = np.hypot(along * stretch, across)
-    amplitude = (1.0 + (frequency * wavelength) ** 2) ** (-slope / 2)
+    rows = (wavelength * np.fft.fftfreq(side, step)).astype(np.float32)[:, None]
+    cols = (wavelength * np.fft.rfftfreq(side, step)).astype(np.float32)[None, :]
+    turn, tilt = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    along, across = stretch * (cols * turn + rows * tilt), rows * turn - cols * tilt
+    amplitude = (1 + along * along + across * across) ** np.float32(-slope / 2)
     amplitude[0, 0] = 0.0
+    spectrum = np.empty(amplitude.shape, np.complex64)
     parts = rng.standard_normal((2, side, side // 2 + 1), np.float32)
-    spectrum = amplitude.astype(np.float32) * (parts[0] + 1j * parts[1])
-    field: Map = np.fft.irfft2(spectrum, (side, side)).astype(np.float32)
+    spectrum.real, spectrum.imag = amplitude * parts
+    field: Map = np.fft.irfft2(spectrum, (side, side)).astype(np.float32, copy=False)
     field -= field.mean()
     field /= field.std()
     return field

@@ -15,7 +15,7 @@ from rasterio.warp import transform
 from sitsfusion.cube import Cube
 from sitsfusion.errors import InputError
 from sitsfusion.scene import Scene
-from sitsfusion.simulate.acquire import Acquisition, Place
+from sitsfusion.simulate.acquire import Place
 from sitsfusion.simulate.clouds import Sky
 from sitsfusion.simulate.landscape import PIXEL
 from sitsfusion.simulate.sensors import INSTRUMENTS
@@ -86,15 +86,29 @@ def simulate_scene(
     Raises:
         InputError: an argument out of its range.
     """
+    if not 2 <= year <= 9998:
+        raise InputError(f"year {year} is not between 2 and 9998")
+    place = simulate_place(size, seed=seed, cloudiness=cloudiness, world=world)
+    made = {role: _images(place, role, year) for role in INSTRUMENTS}
+    cubes = {role: cube for role, (cube, _) in made.items()}
+    return Simulated(
+        Scene(cubes, name=f"simulated-{seed}"), place, {role: layers for role, (_, layers) in made.items()}
+    )
+
+
+def simulate_place(
+    size: int | tuple[int, int] = 240,
+    *,
+    seed: int = 0,
+    cloudiness: float | None = None,
+    world: World | None = None,
+) -> Place:
+    """The place that `simulate_scene` takes its images of, without any image; same arguments and errors."""
     shape = (size, size) if isinstance(size, int) else size
     world = World.temperate() if world is None else world
     cloudiness = float(world.sky.cloudiness if cloudiness is None else cloudiness)
-    _check(shape, seed, year, cloudiness)
-    place = Place.create(_grid(shape, world.latitude), seed, cloudiness, world)
-    images = {role: [(p.day, place.acquire(role, *p)) for p in place.passes(role, year)] for role in INSTRUMENTS}
-    cubes = {role: _cube(place, role, found) for role, found in images.items()}
-    quality = {role: np.stack([image.quality for _, image in found]) for role, found in images.items()}
-    return Simulated(Scene(cubes, name=f"simulated-{seed}"), place, quality)
+    _check(shape, seed, cloudiness)
+    return Place.create(_grid(shape, world.latitude), seed, cloudiness, world)
 
 
 def _grid(shape: tuple[int, int], latitude: float) -> GeoBox:
@@ -105,27 +119,31 @@ def _grid(shape: tuple[int, int], latitude: float) -> GeoBox:
     return GeoBox(shape, Affine(PIXEL, 0, _EAST, 0, -PIXEL, cell * round(north / cell)), crs)
 
 
-def _cube(place: Place, role: str, images: Sequence[tuple[date, Acquisition]]) -> Cube:
-    what = place.instrument(role)
-    a = place.grid.affine
+def _images(place: Place, role: str, year: int) -> tuple[Cube, NDArray[np.integer]]:
+    """The cube of a role, and the quality layers of its dates [t, h, w]."""
+    what, passes, a = place.instrument(role), place.passes(role, year), place.grid.affine
     rows, cols = (side // what.step for side in place.shape)
+    stored = np.empty((len(passes), len(what.bands), rows, cols), what.encodings[0].dtype)
+    clear, layers, items = np.empty((len(passes), rows, cols), bool), [], []
+    for t, image in enumerate(passes):
+        found = place.acquire(role, *image)
+        stored[t], clear[t] = found.stored, found.clear
+        layers.append(found.quality)
+        items.append(found.item)
     grid = GeoBox((rows, cols), Affine(a.a * what.step, 0, a.c, 0, a.e * what.step, a.f), place.grid.crs)
-    return Cube.from_array(
-        np.stack([image.stored for _, image in images]),
-        sensor=what.sensor, bands=what.bands, grid=grid, dates=[day for day, _ in images],
-        valid=np.stack([image.clear for _, image in images]),
-        encodings=what.encodings, items=[image.item for _, image in images], native=what.native,
+    cube = Cube.from_array(
+        stored, sensor=what.sensor, bands=what.bands, grid=grid, dates=[image.day for image in passes],
+        valid=clear, encodings=what.encodings, items=items, native=what.native,
     )  # fmt: skip
+    return cube, np.stack(layers)
 
 
-def _check(shape: tuple[int, int], seed: int, year: int, cloudiness: float) -> None:
+def _check(shape: tuple[int, int], seed: int, cloudiness: float) -> None:
     if len(shape) != 2 or any(side < _SMALLEST or side % _CELL for side in shape):
         raise InputError(
             f"a size of {shape} pixels is not possible: sides must be multiples of {_CELL} (30 m), {_SMALLEST} or more"
         )
     if seed < 0:
         raise InputError(f"seed {seed} is negative; give 0 or more")
-    if not 2 <= year <= 9998:
-        raise InputError(f"year {year} is not between 2 and 9998")
     if not 0 <= cloudiness <= 1:
         raise InputError(f"cloudiness {cloudiness} is not a share between 0 and 1")

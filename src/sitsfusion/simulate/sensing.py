@@ -104,8 +104,10 @@ def _moved(values: Image, pixels: float, axis: int) -> Image:
         -1.5 * t**3 + 2 * t**2 + 0.5 * t,
         0.5 * t**3 - 0.5 * t**2,
     )
-    at = np.arange(values.shape[axis]) + whole
+    side, room = values.shape[axis], abs(whole) + 2
+    padded = np.pad(values, [(room, room) if a == axis else (0, 0) for a in range(3)], mode="edge")
     found = np.zeros_like(values)
     for k, weight in enumerate(weights):
-        found += np.float32(weight) * values.take(np.clip(at + k - 1, 0, values.shape[axis] - 1), axis)
+        start = room + whole + k - 1
+        found += np.float32(weight) * padded[(slice(None),) * axis + (slice(start, start + side),)]
     return found

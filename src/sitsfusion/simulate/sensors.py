@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -71,7 +72,7 @@ class Instrument:
         """The bands of `spectra.BANDS` that the reflectance bands are made of."""
         return tuple(response.source for response in self.responses.values())
 
-    @property
+    @cached_property
     def encodings(self) -> tuple[Encoding, ...]:
         """How the product stores them."""
         return self.sensor.stored(self.bands, self.baseline)
@@ -79,7 +80,12 @@ class Instrument:
     @property
     def native(self) -> tuple[int, ...]:
         """For each band, how many delivered pixels wide its real pixel is."""
-        return tuple(size // self.step for size in self._native_pixels())
+        return tuple(size // self.step for size in self._native_pixels)
+
+    @cached_property
+    def wavelengths(self) -> NDArray[np.float64]:
+        """Centres of the reflectance bands, nm."""
+        return np.array([self.sensor.band(key).wavelength or np.nan for key in self.responses])
 
     def respond(self, reflectance: Mapping[str, NDArray[np.float32]]) -> Image:
         """Reflectances [h, w] by band of `spectra.BANDS` -> this sensor's bands [c, h, w], kept in 0 to 1.2."""
@@ -92,8 +98,7 @@ class Instrument:
         Optics and sampling; with `rng` also noise. Reflectance or kelvin in, the same out. h and w must be multiples
         of `step`; where they hold no whole number of native pixels the last row and column are repeated.
         """
-        sizes = self._native_pixels()
-        taps = self._taps()
+        sizes, taps = self._native_pixels, self._taps
         shape = tuple(side // self.step for side in values.shape[1:])
         out = np.empty((len(sizes), *shape), np.float32)
         for size in sorted(set(sizes)):
@@ -120,9 +125,11 @@ class Instrument:
         values = native.numpy()
         return torch.from_numpy(values + self.noise(values, at) * rng.standard_normal(values.shape, np.float32))
 
+    @cached_property
     def _native_pixels(self) -> list[int]:
         return [max(self.step, round(self.sensor.band(key).resolution / PIXEL)) for key in self.bands]
 
+    @cached_property
     def _taps(self) -> torch.Tensor:
         found = [self.sensor.band(key) for key in self.bands]
         return psf_taps(PIXEL, [b.resolution for b in found], [b.mtf for b in found])

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sitsfusion.simulate.landscape import Cover, by_cover
 
 BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")  # of Sentinel-2
+MICRONS = np.array([0.443, 0.492, 0.560, 0.665, 0.704, 0.741, 0.783, 0.833, 0.865, 1.614, 2.202])  # their centres
 
 Spectrum = NDArray[np.float32]  # [11]
 
@@ -79,8 +80,8 @@ SNOW_ON_GROUND = by_cover(
     dict.fromkeys(Cover, 1.0) | {Cover.WATER: 0.0, Cover.ROAD: 0.5, Cover.TILE: 0.8, Cover.SLATE: 0.8}
 )
 SNOW_ON_LEAVES = by_cover({
-    Cover.FIELD: 0.95, Cover.MEADOW: 0.95, Cover.TRACK: 0.95, Cover.GARDEN: 0.4, Cover.BROADLEAF: 0.3,
-    Cover.CONIFER: 0.2,
+    Cover.FIELD: 0.95, Cover.MEADOW: 0.95, Cover.TRACK: 0.95, Cover.GARDEN: 0.3, Cover.BROADLEAF: 0.15,
+    Cover.CONIFER: 0.10,
 })  # fmt: skip
 IS_SOIL = by_cover(dict.fromkeys(_SOILS, 1.0))
 TEXTURE = by_cover(_TEXTURE)

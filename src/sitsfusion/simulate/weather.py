@@ -72,6 +72,7 @@ class Weather:
 
     seed: int
     climate: Climate = Climate()
+    _draws: dict[tuple[str, int], NDArray[np.float64]] = field(default_factory=dict, repr=False, compare=False)
     _snows: dict[int, NDArray[np.float64]] = field(default_factory=dict, repr=False, compare=False)
 
     def regime(self, day: date, days: int = 1) -> NDArray[np.float64]:
@@ -134,6 +135,8 @@ class Weather:
         numbers = np.zeros(0)
         for year in (day.year - 1, day.year):
             length = 366 if isleap(year) else 365
-            numbers = np.concatenate([numbers, stream(self.seed, name, year).standard_normal(366)[:length]])
+            if (name, year) not in self._draws:
+                self._draws[name, year] = stream(self.seed, name, year).standard_normal(366)
+            numbers = np.concatenate([numbers, self._draws[name, year][:length]])
         end = numbers.size - length + of_year
         return numbers[end - days : end]

@@ -17,7 +17,7 @@ from sitsfusion.simulate.phenology import CROPS, LASTING, YEARLY, Farming
 from sitsfusion.simulate.quality import Detector
 from sitsfusion.simulate.sensing import Sensing
 from sitsfusion.simulate.sensors import INSTRUMENTS, LANDSAT, Instrument, Response
-from sitsfusion.simulate.spectra import Colours, Factors
+from sitsfusion.simulate.spectra import MICRONS, Colours, Factors
 from sitsfusion.simulate.temperature import Heating
 from sitsfusion.simulate.weather import Climate
 
@@ -25,7 +25,6 @@ _UNCORRECTED = "sentinel-2-l1c"
 _SHARE_TOA = 0.12
 _TROPIC = 23.4
 _SMOOTH = 0.4  # of random colours: correlation length in the logarithm of the wavelength
-_MICRONS = np.array([0.443, 0.492, 0.560, 0.665, 0.704, 0.741, 0.783, 0.833, 0.865, 1.614, 2.202])  # of BANDS
 #                    B01  B02  B03  B04  B05  B06  B07  B08  B8A  B11  B12
 _TURBID = np.array([1.0, 1.3, 2.2, 2.6, 2.4, 2.0, 1.8, 1.5, 1.2, 0.3, 0.2])
 
@@ -110,7 +109,7 @@ class _Place:
         season = min(1 + away * (0.22 + 0.45 * continental), 38.0)
         mean = 29 - 0.33 * away - rng.uniform(0, 5)
         mean = float(np.clip(mean, season / 2 - 20, 34 - season / 2))
-        return cls(latitude, mean, float(season), float(rng.beta(1.3, 2.0)))
+        return cls(latitude, mean, float(season), float(rng.beta(1.2, 2.4)))
 
     @property
     def southern(self) -> bool:
@@ -133,7 +132,7 @@ def _climate(rng: np.random.Generator, place: _Place) -> Climate:
     water = max(coldest, 1.0)
     return Climate(
         warmest=float(rng.normal(199, 8) - (182.6 if place.southern else 0)), coldest=coldest, season=season,
-        spells=float(rng.uniform(1.5, 3.0)), water=(water, max(0.9 * (coldest + season) - water, 1.0)),
+        spells=float(rng.uniform(2.0, 4.5)), water=(water, max(0.9 * (coldest + season) - water, 1.0)),
         rain=float(0.05 + 1.5 * (1 - place.dryness) * rng.uniform(0.6, 1.2)),
         damp=float(3.0 * (1 - place.dryness) * rng.random()), wettest=float(rng.uniform(0, 365)),
         rain_season=float(0.9 * rng.random() ** 2), snowfall=float(rng.uniform(0.3, 1.5)) if coldest < 7 else 0.0,
@@ -143,16 +142,16 @@ def _climate(rng: np.random.Generator, place: _Place) -> Climate:
 def _land(rng: np.random.Generator, place: _Place) -> LandUse:
     dry = place.dryness
     weights = {
-        None: 4.0, Cover.GARDEN: 0.6, Cover.WATER: 0.25, Cover.SAND: 0.1 + 2.5 * dry**3,
-        Cover.BROADLEAF: 1.1 - 0.6 * dry, Cover.CONIFER: 0.2 + 0.02 * abs(place.latitude), Cover.MEADOW: 1.8,
+        None: 5.0, Cover.GARDEN: 0.6, Cover.WATER: 0.25, Cover.SAND: 0.04 + 2.5 * dry**3,
+        Cover.BROADLEAF: 1.6 - 0.9 * dry, Cover.CONIFER: 0.2 + 0.02 * abs(place.latitude), Cover.MEADOW: 1.8,
     }  # fmt: skip
-    drawn = {cover: rng.gamma(0.9, weight) for cover, weight in weights.items()}
-    total, field_size = sum(drawn.values()), _between(rng, 0.3, 30)
+    drawn = {cover: rng.gamma(0.6, weight) for cover, weight in weights.items()}
+    total, field_size = sum(drawn.values()), _between(rng, 0.3, 15)
     return LandUse(
         shares={cover: float(weight / total) for cover, weight in drawn.items() if cover is not None},
         field_size=field_size, elongation=max(1.0, _between(rng, 0.4, 8)),
         hedges=float(rng.uniform(0, 0.25) * min(1.0, 3 / field_size)), relief=_between(rng, 0.05, 6),
-        soil=_between(rng, 0.4, 2.2), vigour=_between(rng, 0.5, 2.0), texture=_between(rng, 0.5, 1.5),
+        soil=_between(rng, 0.3, 1.8), vigour=_between(rng, 0.4, 1.6), texture=_between(rng, 0.3, 1.2),
         leaves=float(rng.uniform(0.02, 0.12)),
     )  # fmt: skip
 
@@ -189,20 +188,20 @@ def _farming(rng: np.random.Generator, place: _Place) -> Farming:
 
 def _colour(rng: np.random.Generator, brightness: float, colour: float, mean: float = 0.0) -> Factors:
     """Factors that change smoothly with the wavelength; standard deviations (log) of their level and around it."""
-    apart = np.subtract.outer(np.log(_MICRONS), np.log(_MICRONS)) / _SMOOTH
-    smooth = np.linalg.cholesky(np.exp(-0.5 * apart**2) + 1e-6 * np.eye(len(_MICRONS)))
+    apart = np.subtract.outer(np.log(MICRONS), np.log(MICRONS)) / _SMOOTH
+    smooth = np.linalg.cholesky(np.exp(-0.5 * apart**2) + 1e-6 * np.eye(len(MICRONS)))
     level = mean + brightness * np.clip(rng.standard_normal(), -2, 2)
-    drawn = np.exp(level + colour * np.clip(smooth @ rng.standard_normal(len(_MICRONS)), -2.5, 2.5))
+    drawn = np.exp(level + colour * np.clip(smooth @ rng.standard_normal(len(MICRONS)), -2.5, 2.5))
     return tuple(float(factor) for factor in drawn)
 
 
 def _colours(rng: np.random.Generator, place: _Place) -> Colours:
     turbid = 1 + rng.exponential(0.6) * _TURBID
     return Colours(
-        soil=_colour(rng, 0.22, 0.10, 0.25 * place.dryness),
-        water=tuple(float(f * t) for f, t in zip(_colour(rng, 0.2, 0.2), np.minimum(turbid, 6), strict=True)),
-        litter=_colour(rng, 0.2, 0.10), sealed=_colour(rng, 0.2, 0.08), leaves=_colour(rng, 0.08, 0.07),
-        straw=_colour(rng, 0.12, 0.07), bare_woods=float(place.dryness * rng.random()),
+        soil=_colour(rng, 0.22, 0.10, 0.25 * place.dryness - 0.12),
+        water=tuple(float(f * t) for f, t in zip(_colour(rng, 0.15, 0.12), np.minimum(turbid, 2.0), strict=True)),
+        litter=_colour(rng, 0.2, 0.10), sealed=_colour(rng, 0.2, 0.08), leaves=_colour(rng, 0.10, 0.07, 0.10),
+        straw=_colour(rng, 0.12, 0.07, -0.1), bare_woods=float(place.dryness * rng.random()),
         slopes=float(rng.uniform(0.15, 0.6)),
     )  # fmt: skip
 
@@ -212,22 +211,22 @@ def _heating(rng: np.random.Generator) -> Heating:
 
 
 def _sky(rng: np.random.Generator, place: _Place) -> Cloudscape:
-    cloudiness = float(np.clip(rng.normal(0.72 - 0.5 * place.dryness, 0.08), 0.2, 0.8))
-    return Cloudscape(cloudiness, _between(rng, 0.25, 2.0), float(rng.uniform(0.1, 0.6)))
+    cloudiness = float(np.clip(rng.normal(0.55 - 0.35 * place.dryness, 0.08), 0.15, 0.75))
+    return Cloudscape(cloudiness, _between(rng, 0.2, 1.2), float(rng.uniform(0.05, 0.35)))
 
 
 def _fine(rng: np.random.Generator) -> Sensing:
     satellites, overlap = ((2, 0), (1, 0), (2, int(rng.choice([2, 3]))))[rng.choice(3, p=[0.55, 0.15, 0.3])]
     orbits = _orbits(rng, 5 if satellites == 2 else 10, satellites, overlap)
-    detector = _detector(rng, int(rng.choice([0, 1, 2, 4], p=[0.4, 0.2, 0.2, 0.2])))
-    return _sensing(rng, orbits, detector, view=0.10, shift=3.0)
+    detector = _detector(rng, int(rng.choice([0, 1, 2, 3], p=[0.6, 0.2, 0.15, 0.05])))
+    return _sensing(rng, orbits, detector, view=0.14, shift=3.0)
 
 
 def _coarse(rng: np.random.Generator) -> Sensing:
     satellites, overlap = ((2, 0), (1, 0), (2, 1))[rng.choice(3, p=[0.55, 0.2, 0.25])]
     orbits = _orbits(rng, 8 if satellites == 2 else 16, satellites, 7 * overlap)
     sensing = _sensing(rng, orbits, _detector(rng, int(rng.choice([2, 3, 4]))), view=0.06, shift=8.0)
-    return replace(sensing, responses=_responses(rng, LANDSAT.responses), kelvin=float(rng.uniform(0.3, 1.2)))
+    return replace(sensing, responses=_responses(rng, LANDSAT.responses), kelvin=float(rng.uniform(0.5, 2.0)))
 
 
 def _responses(rng: np.random.Generator, usual: Mapping[str, Response]) -> dict[str, Response]:
@@ -246,13 +245,14 @@ def _orbits(rng: np.random.Generator, revisit: int, satellites: int, overlap: in
 
 
 def _detector(rng: np.random.Generator, margin: int) -> Detector:
-    return Detector(float(rng.normal(0, 0.05)), _at_times(rng, 0.5, 0, 0.03), _at_times(rng, 0.5, 0, 0.03), margin)
+    suspicion = float(np.clip(rng.normal(-0.02, 0.03), -0.08, 0.06))
+    return Detector(suspicion, _at_times(rng, 0.5, 0, 0.03), _at_times(rng, 0.3, 0, 0.003), margin)
 
 
 def _sensing(rng: np.random.Generator, orbits: Orbits, detector: Detector, *, view: float, shift: float) -> Sensing:
     return Sensing(
-        orbits, detector, haze=_between(rng, 0.0015, 0.012), haze_patches=float(rng.uniform(0, 0.6)),
-        gain=_between(rng, 0.004, 0.02), view=float(rng.uniform(0, view)), shift=float(rng.uniform(0, shift)),
+        orbits, detector, haze=_between(rng, 0.003, 0.012), haze_patches=float(rng.uniform(0, 0.6)),
+        gain=_between(rng, 0.006, 0.03), view=float(rng.uniform(0, view)), shift=float(rng.uniform(0, shift)),
         noise=_between(rng, 0.5, 2.5),
     )  # fmt: skip
 

@@ -33,17 +33,23 @@ def write_geotiffs(simulated: Simulated, folder: str | Path, *, truth: Sequence[
     Files that exist are overwritten.
     """
     root = Path(folder)
-    for name in ("sentinel2", "landsat", *(["truth"] if truth else [])):
+    for name in ("sentinel2", "landsat"):
         (root / name).mkdir(parents=True, exist_ok=True)
     for t in range(len(simulated.scene["fine"])):
         _write_sentinel2(simulated, t, root / "sentinel2")
     for t in range(len(simulated.scene["coarse"])):
         _write_landsat(simulated, t, root / "landsat")
-    for role in simulated.scene.cubes if truth else ():
-        for day, values in zip(truth, simulated.truth(role, truth), strict=True):
-            encodings = [_PLAIN] * len(values)
-            path = root / "truth" / f"{role}_{day:%Y%m%d}.tif"
-            _write(path, values, simulated.place.grid, encodings, simulated.place.instrument(role).bands)
+    write_truth(simulated, root / "truth", truth)
+
+
+def write_truth(simulated: Simulated, folder: Path, dates: Sequence[date]) -> None:
+    """Write the truth at some dates: `fine_YYYYMMDD.tif` and `coarse_YYYYMMDD.tif`, float32 on the 10 m grid."""
+    for day in dates:
+        folder.mkdir(parents=True, exist_ok=True)
+        for role in simulated.scene.cubes:
+            values = simulated.truth(role, [day])[0]
+            path, bands = folder / f"{role}_{day:%Y%m%d}.tif", simulated.place.instrument(role).bands
+            _write(path, values, simulated.place.grid, [_PLAIN] * len(values), bands)
 
 
 def _write_sentinel2(simulated: Simulated, t: int, folder: Path) -> None:

@@ -87,16 +87,16 @@ class KeepLast(Checkpoint):
         self._asked = False
         self._before: Any = None  # what SIGUSR1 did before training
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.requeue:
             self._before = signal.signal(signal.SIGUSR1, self._ask)
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.requeue:
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.requeue and self._before is not None:
             signal.signal(signal.SIGUSR1, self._before)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self.on_fit_end(trainer, pl_module)
+        self.on_train_end(trainer, pl_module)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -46,7 +46,8 @@ def values(overrides: Sequence[str] = ()) -> dict[str, Any]:
             composed = hydra_compose("config", [_translated(text) for text in overrides])
         found: dict[str, Any] = OmegaConf.to_container(composed, resolve=True)  # type: ignore[assignment]
     except (HydraException, OmegaConfBaseException) as error:
-        raise InputError(f"the training configuration cannot be composed: {_whole(error)}") from error
+        given = " ".join(overrides)
+        raise InputError(f"the training configuration cannot be composed from {given!r}: {_whole(error)}") from error
     return found
 
 

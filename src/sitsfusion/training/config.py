@@ -286,9 +286,9 @@ def checked(model: type[Model], values: Mapping[str, Any], path: str = "") -> Mo
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        prefix = f"{path}." if path else ""
         lines = [
-            f"  {prefix}{'.'.join(map(str, e['loc']))}: {_said(e['type'], e['msg'])} (found {e['input']!r:.80})"
+            f"  {'.'.join([*([path] if path else []), *map(str, e['loc'])])}: {_said(e['type'], e['msg'])} "
+            f"(found {e['input']!r:.80})"
             for e in error.errors()
         ]
         raise InputError("\n".join(["this training configuration cannot be used:", *lines])) from error

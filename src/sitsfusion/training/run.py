@@ -37,6 +37,7 @@ _EXPECTED = (
     "Checkpoint directory .* exists and is not empty",  # a resumed run
     "`training_step` returned `None`",  # a step without any computable term
     ".*does not have many workers",  # num_workers is the user's choice
+    "Precision .* is not supported by the model summary",
     r".*isinstance\(treespec, LeafSpec\)",  # Lightning against newer PyTorch
 )
 

@@ -165,7 +165,7 @@ class TamrfsitsModule(LightningModule):
     def _stop(self, batch: Sample, terms: Terms) -> None:
         series = {"lr": batch.lr, "hr": batch.hr} | dict(zip(("lr_truth", "hr_truth"), batch.truth or (), strict=False))
         file = self.folder / NAN_BATCH
-        content = {
+        content: dict[str, Any] = {
             "step": self.global_step,
             "rank": self.global_rank,
             "seed": self.seed,
@@ -174,7 +174,7 @@ class TamrfsitsModule(LightningModule):
             "state_dict": self.net.state_dict(),
         }
         torch.save(content, file)
-        found = ", ".join(f"{name} {float(value):g}" for name, value in terms.items())
+        found = ", ".join(f"{name} {value.item():g}" for name, value in content["terms"].items())
         raise DivergedError(
             f"the loss of step {self.global_step} is not finite ({found}); its batch and the weights are in {file}. "
             "Look for wrong units or unmasked no-data in the batch, or lower the learning rate "

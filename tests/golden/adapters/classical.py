@@ -11,6 +11,7 @@ import torch
 
 from sitsfusion.grid import Window
 from sitsfusion.methods.dms import sharpener as dms
+from sitsfusion.methods.dms.upsampling import Enlargement
 from sitsfusion.methods.sen2like import fusion
 from sitsfusion.methods.sen2like.method import fractional_year
 from sitsfusion.methods.stair import difference_fusion
@@ -21,13 +22,14 @@ from sitsfusion.ops.resample import bicubic, bilinear, nearest
 from sitsfusion.series import Series
 from tests.golden import recipe
 from tests.golden.adapters.series_ops import Arrays, described, number_after
-from tests.golden.goldens import Golden, adapter, compare
+from tests.golden.adapters.stf_classical import efast_outputs
+from tests.golden.goldens import Golden, adapter
 
 _CALL = re.compile(r"array\(\s*('[^)]*?)\s*,\s*\(([\d,\s]+)\)\s*,\s*seed(?:\s*,\s*([-\d.]+)\s*,\s*([-\d.]+))?\s*\)")
 
 
 def _draw(text: str, seed: int, name: str | None = None) -> np.ndarray:
-    """The array of the first `array('name'[/'other'], (shape), seed, low, high)` in a sentence, by another name if given."""
+    """The array of the first `array('name'[/'other'], (shape), seed, low, high)` of a text, or one named so."""
     match = _CALL.search(text)
     assert match is not None, text
     names, shape, low, high = match.groups()
@@ -166,8 +168,7 @@ def band_adjustment(golden: Golden) -> Arrays:
 
 
 @adapter("baseline_temporal")
-def curves(golden: Golden) -> None:
-    """EFAST, in the same file, is checked by the adapters of the methods with coarse and fine pairs."""
+def curves(golden: Golden) -> Arrays:
     meta, seed = golden.meta, golden.seed
     ours = _whittaker(meta["whittaker"], seed)
     observed, splines = _observed(meta["harmonic"], seed), meta["splines"]
@@ -177,8 +178,7 @@ def curves(golden: Golden) -> None:
             ours[name] = harmonic.fit(observed, targets, harmonic.Waves(int(name[8:]))).values[:, 0, 0].numpy()
         elif name in splines.lower() or name == "cubic":
             ours[name] = spline.interpolate(observed, targets, name)[:, 0, 0].numpy()
-    rest = {name: value for name, value in golden.outputs.items() if not name.startswith("efast")}
-    compare(Golden(golden.path, meta, rest), ours)
+    return ours | efast_outputs(golden)
 
 
 def _whittaker(text: str, seed: int) -> Arrays:
@@ -238,8 +238,8 @@ def _dms_rules(config: dict) -> dms.Rules:
         "extrapolation": config["linearRegressionExtrapolationRatio"],
     }
     return dms.Rules(
-        local=replace(dms.Rules.local, **rules),
-        overall=replace(dms.Rules.overall, **rules),
+        local=replace(dms.Rules().local, **rules),
+        overall=replace(dms.Rules().overall, **rules),
         window=config["movingWindowSize"],
         fewest=config["minimumSampleNumber"],
         temperature=config["disaggregatingTemperature"],
@@ -251,8 +251,8 @@ def _sharpened(
 ) -> tuple[dms.Models, np.ndarray]:
     shape = samples.cv.shape
     models = dms.train(samples, rules, (seed,))
-    local, overall = dms.apply(models, high, Window(0, 0, *shape), shape, ratio, rules)
-    return models, dms.combine(samples.temperature, local, overall, ratio, rules)
+    place = dms.Place(Window(0, 0, *shape), shape, ratio)
+    return models, dms.sharpen(models, samples.temperature, high, place, rules)
 
 
 @adapter("baseline_dms")
@@ -270,7 +270,7 @@ def sharpening(golden: Golden) -> None:
     _check_training(samples, default, expected)
     one = _one_tree(default)
     _, single = _sharpened(samples, high, ratio, one)
-    after, left = dms.corrected(low, single, ratio, one)
+    after, left = dms.corrected(low, single, Enlargement(ratio), one)
     same_pixels(single[::4, ::4], expected["single"])
     same_pixels(after[::4, ::4], expected["single_corr"])
     same_pixels(left, expected["single_res"])
@@ -308,7 +308,7 @@ def _check_bagging(
     made = []
     for seed in range(runs):
         _, raw = _sharpened(samples, high, ratio, rules, seed)
-        made.append((raw, dms.corrected(samples.temperature, raw, ratio, rules)[0]))
+        made.append((raw, dms.corrected(samples.temperature, raw, Enlargement(ratio), rules)[0]))
     mean = np.mean([after for _, after in made], 0)[::4, ::4]
     within = np.abs(mean - expected["bag_mean"]) < 4 * expected["bag_std"] + 1
     assert within[~np.isnan(expected["bag_mean"])].mean() > 0.95
@@ -339,7 +339,7 @@ def sharpened_series(golden: Golden) -> None:
         fine_per_lst = hr.shape[-1] // lst.shape[-1]
         seen = lst_mask[t].repeat(fine_per_lst, 0).repeat(fine_per_lst, 1)
         out["raw"].append(raw)
-        out["corr"].append(dms.corrected(low, raw, ratio, rules)[0])
+        out["corr"].append(dms.corrected(low, raw, Enlargement(ratio), rules)[0])
         out["mask"].append(np.isnan(out["corr"][-1]) | hr_mask[i] | seen)
     np.testing.assert_array_equal(np.stack(out["mask"])[:, ::3, ::3], expected["mask"])
     np.testing.assert_array_equal(days[None].numpy(), expected["doy"])

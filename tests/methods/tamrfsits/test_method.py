@@ -82,6 +82,59 @@ def test_temperature_may_come_as_a_role_of_its_own(scene: Scene, weights: str) -
         np.testing.assert_allclose(joined[role], expected, rtol=1e-6, atol=1e-6)
 
 
+@pytest.fixture(scope="module")
+def anchored(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Weights that do not see clouds and are compensated in time."""
+    keys = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "LST")
+    how = {"decay_days": 3.0, "shrink": 1e-3}
+    folder = tmp_path_factory.mktemp("anchored")
+    return str(seeded_weights(folder, optional=keys, cloudy="hidden", compensation=how))
+
+
+def test_tiles_do_not_matter_with_compensation_in_time(scene: Scene, anchored: str) -> None:
+    whole, tiled = values(scene, anchored), values(scene, anchored, tile=48)
+    for role, expected in whole.items():
+        np.testing.assert_allclose(tiled[role], expected, rtol=1e-5, atol=2e-5)
+
+
+def test_compensation_in_time_agrees_with_clear_images_and_knows_no_cloud(scene: Scene, anchored: str) -> None:
+    fine = scene["fine"]
+    t = max(range(len(fine)), key=lambda i: fine.frame(i).valid.mean())
+    frame, day = fine.frame(t), fine.dates[t].isoformat()
+    found = values(scene, anchored, day)["fine"][0]
+    plain = values(scene, anchored, day, temporal_compensation=False)["fine"][0]
+    sharp = [fine.bands.index(key) for key in ("B02", "B03", "B04", "B08")]  # not blurred by their optics
+    errors = [np.abs(v - frame.values)[sharp][:, frame.valid].mean() for v in (found, plain)]
+    assert errors[0] < 0.02 < errors[1]
+    numbers, valid = fine.to_numpy()
+    numbers[:, :][~valid[:, None].repeat(10, 1)] = 0.9
+    shared = {"sensor": fine.sensor, "bands": fine.bands, "grid": fine.grid, "dates": fine.dates}
+    other = Scene({"fine": Cube.from_array(numbers, **shared, valid=valid), "coarse": scene["coarse"]})
+    np.testing.assert_allclose(values(other, anchored, day)["fine"][0], found, atol=1e-6)
+
+
+def test_compensation_may_be_asked_of_weights_without(scene: Scene, weights: str) -> None:
+    plain, asked = values(scene, weights), values(scene, weights, temporal_compensation=True)
+    assert all(np.abs(plain[role] - asked[role]).max() > 1e-3 for role in plain)
+
+
+def test_temperature_alone_beside_sentinel2(scene: Scene, weights: str, anchored: str) -> None:
+    """Weights that can do without Landsat reflectance take temperature of its own days."""
+    thermal = scene["coarse"].select(bands=["LST"])
+    place = Scene({"fine": scene["fine"], "thermal": thermal})
+    found = values(place, anchored)
+    assert {role: v.shape[1] for role, v in found.items()} == {"fine": 10, "coarse": 8}
+    assert all(np.isfinite(v).all() for v in found.values())
+    hotter = Cube.from_array(
+        thermal.to_numpy()[0] + 5, sensor=thermal.sensor, bands=["LST"], grid=thermal.grid, dates=thermal.dates,
+        valid=thermal.to_numpy()[1],
+    )  # fmt: skip
+    warmed = values(Scene({"fine": scene["fine"], "thermal": hotter}), anchored)
+    assert (warmed["coarse"][:, 7] - found["coarse"][:, 7]).mean() > 2
+    with pytest.raises(MissingBandError, match="B01"):
+        values(place, weights)
+
+
 def test_a_missing_band_is_refused_unless_the_weights_can_do_without(
     scene: Scene, weights: str, tmp_path: Path
 ) -> None:
@@ -167,7 +220,7 @@ def test_grids_that_do_not_fit_the_network(scene: Scene, weights: str) -> None:
 def test_unknown_weights_say_what_to_do(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SITSFUSION_HOME", str(tmp_path))
     with pytest.raises(InputError, match="sitsfusion fetch tamrfsits-v2"):
-        fuse(scene, DAYS, "tamrfsits")
+        fuse(scene, DAYS, "tamrfsits", weights="tamrfsits-v2")
 
 
 def test_provenance_names_the_weights(scene: Scene, weights: str) -> None:

@@ -7,14 +7,14 @@ the reflectances, `ratio` high pixels along the side of a low one.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sitsfusion.grid import Window
 from sitsfusion.methods.dms.trees import Forest, TreeRules, fit_forest
-from sitsfusion.methods.dms.upsampling import upsample
+from sitsfusion.methods.dms.upsampling import Enlargement, upsample
 
 Array = NDArray[np.float64]
 # A sampling window reaches this share of a window's side beyond it.
@@ -26,10 +26,11 @@ _HOMOGENEOUS_PERCENTILE = 80
 @dataclass(frozen=True)
 class Rules:
     """`window`: side of local windows in low pixels (0: no local models); `fewest` good pixels for a model;
-    `temperature`: averages are of the fourth power; `fill_holes`: the global model where there is no local one."""
+    `temperature`: averages are of the fourth power; `fill_holes`: the global model where there is no local one.
+    """
 
-    local: TreeRules = TreeRules(10)
-    overall: TreeRules = TreeRules(30)
+    local: TreeRules = field(default_factory=lambda: TreeRules(10))
+    overall: TreeRules = field(default_factory=lambda: TreeRules(30))
     window: int = 15
     fewest: int = 10
     temperature: bool = True
@@ -71,7 +72,8 @@ def sampling_window(cell: Window, window: int, shape: tuple[int, int]) -> tuple[
 
 def homogeneity_weights(cv: Array) -> Array:
     """Weights of samples by their coefficient of variation [m]: 1 / cv scaled to 0..1, halved for the least
-    homogeneous fifth; all 1 where all are equally homogeneous."""
+    homogeneous fifth; all 1 where all are equally homogeneous.
+    """
     limit = np.percentile(cv, _HOMOGENEOUS_PERCENTILE)
     weights = 1 / cv
     if len(cv) > 1:
@@ -113,11 +115,14 @@ class Models:
     local: tuple[Forest | None, ...]
     overall: Forest | None
 
+    @property
+    def any_local(self) -> bool:
+        return any(model is not None for model in self.local)
+
 
 def train(samples: Samples, rules: Rules, seed: tuple[int, ...] = (0,)) -> Models:
     """Local and global models of a scene."""
-    shape = samples.cv.shape
-    assert len(shape) == 2
+    shape = (samples.cv.shape[0], samples.cv.shape[1])
     places = list(cells(shape, rules.window)) if rules.window else []
     local = tuple(
         samples.fit(sampling_window(cell, rules.window, shape), rules.fewest, rules.local, (*seed, 1 + k))
@@ -127,31 +132,43 @@ def train(samples: Samples, rules: Rules, seed: tuple[int, ...] = (0,)) -> Model
     return Models(local, samples.fit(everywhere, rules.fewest, rules.overall, (*seed, 0)))
 
 
-def apply(models: Models, high: Array, at: Window, scene: tuple[int, int], ratio: int, rules: Rules) -> tuple[Array, Array]:
-    """Temperatures of the local and of the global model over a rectangle `at` of low pixels: [H W] each.
+@dataclass(frozen=True)
+class Place:
+    """A rectangle `at` of a low grid of size `scene`, with `ratio` high pixels along the side of a low one."""
 
-    `high` [c H W] covers the rectangle; `scene` is the shape of the whole low grid, which the windows are counted on.
-    High pixels beyond the last whole low pixel belong to the last cell.
+    at: Window
+    scene: tuple[int, int]
+    ratio: int
+
+    @property
+    def grid(self) -> Enlargement:
+        return Enlargement(self.ratio, self.at.col, self.scene[1])
+
+
+def apply(models: Models, high: Array, place: Place, rules: Rules) -> tuple[Array, Array]:
+    """Temperatures of the local and of the global model over a rectangle: [H W] each.
+
+    `high` [c H W] covers it; high pixels beyond the last whole low pixel of the scene belong to the last cell. Where
+    there is no local model there is no global temperature either, unless no cell has one, or `fill_holes`.
     """
     local, overall = (np.full(high.shape[1:], np.nan, np.float64) for _ in range(2))
-    none = all(model is None for model in models.local)
-    for cell, model in zip(cells(scene, rules.window or max(scene)), models.local or (None,), strict=False):
-        where = _high_slices(cell, at, scene, ratio, high.shape[1:])
+    everywhere = not models.any_local or rules.fill_holes
+    window = rules.window or max(place.scene)
+    for number, cell in enumerate(cells(place.scene, window)):
+        where = _high_slices(cell, place, high.shape[1:])
         if where is None:
             continue
-        pixels = high[(slice(None), *where)]
+        pixels, model = high[(slice(None), *where)], models.local[number] if models.local else None
         if model is not None:
             local[where] = _predicted(model, pixels)
-        if models.overall is not None and (model is not None or none or rules.fill_holes):
+        if models.overall is not None and (model is not None or everywhere):
             overall[where] = _predicted(models.overall, pixels)
     return local.astype(np.float32).astype(np.float64), overall.astype(np.float32).astype(np.float64)
 
 
-def _high_slices(
-    cell: Window, at: Window, scene: tuple[int, int], ratio: int, shape: tuple[int, ...]
-) -> tuple[slice, slice] | None:
+def _high_slices(cell: Window, place: Place, shape: tuple[int, ...]) -> tuple[slice, slice] | None:
     """Where a cell lies in the high pixels of a rectangle, or None."""
-    found = []
+    found, at, scene, ratio = [], place.at, place.scene, place.ratio
     for start, size, first, side, whole in zip(
         (cell.row, cell.col), (cell.height, cell.width), (at.row, at.col), shape, scene, strict=True
     ):
@@ -184,19 +201,18 @@ def residuals(low: Array, high: Array, ratio: int, temperature: bool = True) -> 
     return np.asarray(low - mean ** (1 / power))
 
 
-def combine(low: Array, local: Array, overall: Array, ratio: int, rules: Rules) -> Array:
+def combine(low: Array, local: Array, overall: Array, grid: Enlargement, rules: Rules) -> Array:
     """Local and global temperatures weighted by how well each agrees with the low image: [H W].
 
     With `fill_holes`, the one that is there where the other is missing, and the mean where both agree exactly.
     """
-    if np.isnan(local).all():
-        return overall
-    squares = [residuals(low, image, ratio, rules.temperature) ** 2 for image in (local, overall)]
-    with np.errstate(invalid="ignore"):
-        share = squares[1] / (squares[0] + squares[1])
+    shape = (local.shape[0], local.shape[1])
+    squares = [residuals(low, image, grid.ratio, rules.temperature) ** 2 for image in (local, overall)]
+    total = squares[0] + squares[1]
+    share = np.divide(squares[1], total, out=np.full_like(total, np.nan), where=total != 0)
     if rules.fill_holes:
-        share = np.where((squares[0] == 0) & (squares[1] == 0), 0.5, share)
-    weight = np.clip(upsample(share, ratio, (local.shape[0], local.shape[1])), 0, 1)
+        share = np.where(total == 0, 0.5, share)
+    weight = np.clip(upsample(share, grid, shape), 0, 1)
     power = 4 if rules.temperature else 1
     mixed = (weight * local**power + (1 - weight) * overall**power) ** (1 / power)
     if rules.fill_holes:
@@ -205,10 +221,18 @@ def combine(low: Array, local: Array, overall: Array, ratio: int, rules: Rules) 
 
 
 def corrected(
-    low: Array, high: Array, ratio: int, rules: Rules, good: NDArray[np.bool_] | None = None
+    low: Array, high: Array, grid: Enlargement, rules: Rules, good: NDArray[np.bool_] | None = None
 ) -> tuple[Array, Array]:
     """The high image with the residual of the low image added, and the residual itself, NaN where not `good`."""
-    left = residuals(low, high, ratio, rules.temperature)
+    left = residuals(low, high, grid.ratio, rules.temperature)
     if good is not None:
         left = np.where(good, left, np.nan)
-    return high + upsample(left, ratio, (high.shape[0], high.shape[1])), left
+    return high + upsample(left, grid, (high.shape[0], high.shape[1])), left
+
+
+def sharpen(models: Models, low: Array, high: Array, place: Place, rules: Rules) -> Array:
+    """The temperature of a rectangle at high resolution, before the residual is added: [H W]."""
+    local, overall = apply(models, high, place, rules)
+    if not models.any_local:
+        return overall
+    return combine(low, local, overall, place.grid, rules)

@@ -20,7 +20,8 @@ _EXTRA = 3
 @dataclass(frozen=True)
 class TreeRules:
     """How trees are grown: leaves at most, trees in the bag, bootstrap or not, linear regression in the leaves or
-    their mean, how far a leaf may extrapolate as a share of its range."""
+    their mean, how far a leaf may extrapolate as a share of its range.
+    """
 
     leaves: int
     trees: int = 10
@@ -111,7 +112,8 @@ def _leaf_rows(split: Array, children: NDArray[np.int32], x: Array) -> NDArray[n
         goes_right = seen[moving, feature[at]] > split[at, 1]
         node[moving] = children[at, goes_right.astype(np.int64)]
         moving = feature[node] >= 0
-    return children[node, 0].astype(np.int64)
+    found: NDArray[np.int64] = children[node, 0].astype(np.int64)
+    return found
 
 
 def _padded(rows: NDArray[Any], count: int) -> NDArray[Any]:
@@ -121,7 +123,7 @@ def _padded(rows: NDArray[Any], count: int) -> NDArray[Any]:
 
 def _regressor() -> Any:
     try:
-        from sklearn.tree import DecisionTreeRegressor
+        from sklearn.tree import DecisionTreeRegressor  # type: ignore[import-untyped]
     except ImportError as error:
         raise MissingExtraError("dms", "classical") from error
     return DecisionTreeRegressor

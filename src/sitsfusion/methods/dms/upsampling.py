@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 Image = NDArray[np.float64]
 
 
-def upsample(low: Image, ratio: int, shape: tuple[int, int]) -> Image:
-    """Low-resolution image [h w], NaN where missing, on the grid `ratio` times finer, cropped or edge-padded to `shape`.
+@dataclass(frozen=True)
+class Enlargement:
+    """A grid `ratio` times finer, of an image that begins at column `first` of one of `columns` columns (None: it is
+    the whole). Only ties depend on the whole: which side of a pixel's centre a point exactly on it falls.
+    """
+
+    ratio: int
+    first: int = 0
+    columns: int | None = None
+
+
+def upsample(low: Image, grid: Enlargement, shape: tuple[int, int]) -> Image:
+    """Low-resolution image [h w], NaN where missing, on a finer grid, cropped or edge-padded to `shape`.
 
     Where the pixel that holds the sample is NaN: NaN. Where all 4 x 4 pixels around are there: cubic convolution,
     a = -0.5. Elsewhere bilinear over the valid ones of 2 x 2. Then each NaN pixel inside the image takes the mean of
     its valid neighbours (4), once.
     """
+    ratio = grid.ratio
     if ratio == 1:
         return _fitted(low.astype(np.float64), shape)
-    rows, cols = (_axis(side, ratio) for side in low.shape)
+    rows, cols = _rows(low.shape[0], ratio), _columns(low.shape[1], grid)
     cubic = _gathered(low, rows, cols, 4)
     linear = _weighted_bilinear(low, rows, cols)
     out = np.where(np.isnan(cubic), linear, cubic)
@@ -26,11 +40,26 @@ def upsample(low: Image, ratio: int, shape: tuple[int, int]) -> Image:
     return _fitted(_gaps_from_neighbours(out), shape)
 
 
-def _axis(side: int, ratio: int) -> tuple[NDArray[np.int64], Image]:
-    """For each output pixel of an axis: the input pixel at or before its centre, and how far beyond it is (0..1)."""
+def _rows(side: int, ratio: int) -> tuple[NDArray[np.int64], Image]:
+    """For each output row: the input row at or before its centre, and how far beyond it is (0..1)."""
     position = (np.arange(side * ratio) + 0.5) / ratio - 0.5
     first = np.floor(position).astype(np.int64)
     return first, position - first
+
+
+def _columns(side: int, grid: Enlargement) -> tuple[NDArray[np.int64], Image]:
+    """As `_rows`, along a row of the whole image.
+
+    GDAL computes the first and the last column of a row and interpolates between them; the rounding decides on which
+    side the columns fall whose centre is a low pixel's centre, and with it whether they are cubic or bilinear at the
+    second pixel from the border and beside gaps.
+    """
+    x = np.arange((grid.columns or side) * grid.ratio) + 0.5
+    ends = x[[0, -1]] / grid.ratio
+    position = ends[0] + (ends[1] - ends[0]) / (x[-1] - x[0]) * (x - x[0]) - 0.5
+    at = slice(grid.first * grid.ratio, (grid.first + side) * grid.ratio)
+    first = np.floor(position[at]).astype(np.int64)
+    return first - grid.first, position[at] - first
 
 
 def _cubic_weights(f: Image) -> Image:
@@ -42,7 +71,9 @@ def _cubic_weights(f: Image) -> Image:
     return np.where(distance <= 1, near, np.where(distance < 2, far, 0.0))
 
 
-def _gathered(low: Image, rows: tuple[NDArray[np.int64], Image], cols: tuple[NDArray[np.int64], Image], n: int) -> Image:
+def _gathered(
+    low: Image, rows: tuple[NDArray[np.int64], Image], cols: tuple[NDArray[np.int64], Image], n: int
+) -> Image:
     """Cubic convolution, NaN where a tap is missing or beyond the image: rows first, then columns."""
     padded = np.pad(low.astype(np.float64), 2, constant_values=np.nan)
     across = sum(
@@ -52,7 +83,9 @@ def _gathered(low: Image, rows: tuple[NDArray[np.int64], Image], cols: tuple[NDA
     return np.asarray(sum(w * np.asarray(across)[:, cols[0] + 2 + k] for k, w in taps))
 
 
-def _weighted_bilinear(low: Image, rows: tuple[NDArray[np.int64], Image], cols: tuple[NDArray[np.int64], Image]) -> Image:
+def _weighted_bilinear(
+    low: Image, rows: tuple[NDArray[np.int64], Image], cols: tuple[NDArray[np.int64], Image]
+) -> Image:
     """Bilinear over the pixels of 2 x 2 that exist and are not NaN, weights renormalised; NaN where none is."""
     padded = np.pad(low.astype(np.float64), 1, constant_values=np.nan)
     total, weight = np.zeros((len(rows[0]), len(cols[0]))), np.zeros((len(rows[0]), len(cols[0])))

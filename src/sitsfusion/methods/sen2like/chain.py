@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from odc.geo.geobox import GeoBox
 from torch import Tensor
 
 from sitsfusion.cube import Cube, Item
 from sitsfusion.errors import InputError
-from sitsfusion.methods.base import Tile
 from sitsfusion.ops import nbar, sbaf
 
 # Sentinel-2B before processing baseline 04.00 is this much darker (sen2like), in the bands named.
@@ -65,17 +65,17 @@ def check_chain(cube: Cube, role: str, chain: Chain) -> None:
         )
 
 
-def latitude_of(tile_grid: object) -> float:
-    """Latitude of the centre of a GeoBox, degrees.
+def latitude_of(grid: GeoBox) -> float:
+    """Latitude of the centre of a grid, degrees.
 
     Raises:
         InputError: a grid without coordinate system.
     """
-    crs = getattr(tile_grid, "crs", None)
-    if crs is None:
+    if grid.crs is None:
         raise InputError("sen2like: NBAR needs the latitude, the grid has no coordinate system (--set nbar=false)")
-    extent = tile_grid.extent.to_crs("EPSG:4326")  # type: ignore[attr-defined]
-    return float(extent.centroid.coords[0][1])
+    x, y = grid.affine @ (grid.shape.x / 2, grid.shape.y / 2)
+    _, latitude = grid.crs.transformer_to_crs("EPSG:4326")(x, y)
+    return float(latitude)
 
 
 def _intercalibrated(values: Tensor, bands: Sequence[str], item: Item) -> Tensor:

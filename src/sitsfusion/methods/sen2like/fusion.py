@@ -17,7 +17,7 @@ from sitsfusion.ops.resample import bilinear
 
 @dataclass(frozen=True, eq=False)
 class References:
-    """Two fine images before the predicted day: `newer` and `older` [... h w] at two times in one unit (days, years)."""
+    """Two fine images before the predicted day: `newer` and `older` [... h w] at two times in one unit."""
 
     newer: Tensor
     older: Tensor

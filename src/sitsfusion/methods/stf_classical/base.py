@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from sitsfusion.engine.runtime import Runtime
 
 
+# Tables of neighbours, blocks, codes: the same for images of any size.
+_TABLES = 160 * 2**20
+
+
 def _odd(window: int) -> int:
     if window % 2 == 0:
         raise ValueError(f"a window of {window} pixels has no centre; give an odd number")
@@ -72,11 +76,13 @@ class CoarseFineMethod(Method):
     A method chooses images (`choose`), says how far an output pixel sees (`reach`) and computes (`compute`). Bands
     without a counterpart on the other sensor are not predicted.
 
-    `whole_blocks`: the method needs real coarse pixels, a whole number of fine pixels wide and never cut.
+    `whole_blocks`: the method needs real coarse pixels, a whole number of fine pixels wide and never cut. `layers`: how
+    many float32 images of all bands it holds at a time, besides those of its dates (counted in the code, rounded up).
     """
 
     options: CoarseFineOptions
     whole_blocks: ClassVar[bool] = False
+    layers: ClassVar[int] = 40
 
     @abstractmethod
     def choose(self, scene: Scene, day: date) -> Choice | str:
@@ -139,6 +145,14 @@ class CoarseFineMethod(Method):
         cells = ceil(fine / scene.per_cell("fine")) + ceil(coarse * native / n)
         halo = ceil(cells / align) * align
         return Local({"fine": halo, "coarse": halo}, align)
+
+    def footprint(self, scene: Scene, step: Step, size: tuple[int, int]) -> int:
+        """Layers of all bands over the core and its halo, two of every date (as read and resampled), and tables."""
+        halo = self.tiling(scene, step).halo["fine"]
+        height, width = (min(side + 2 * halo, most) for side, most in zip(size, scene.size, strict=True))
+        dates = sum(len(days) for days in step.inputs.values())
+        numbers = height * width * scene.per_cell("fine") ** 2 * len(self.matched(scene))
+        return 4 * numbers * (self.layers + 2 * dates) + _TABLES
 
     def predict(self, tile: Tile, step: Step, state: State, runtime: Runtime) -> Mapping[str, Block]:
         wanted, day = step.query["fine"], step.query["fine"].dates[0]

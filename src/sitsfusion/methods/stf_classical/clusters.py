@@ -19,13 +19,12 @@ def k_means(samples: NDArray[np.float64], count: int, seed: int) -> NDArray[np.f
     centres = _starts(samples, count, np.random.default_rng(seed))
     for _ in range(_ROUNDS):
         nearest = _squares(samples, centres).argmin(1)
-        moved = np.stack(
-            [samples[nearest == k].mean(0) if (nearest == k).any() else c for k, c in enumerate(centres)]
-        )
+        moved = np.stack([samples[nearest == k].mean(0) if (nearest == k).any() else c for k, c in enumerate(centres)])
         if np.array_equal(moved, centres):
             break
         centres = moved
-    return centres[np.lexsort(centres.T[::-1])]
+    ordered: NDArray[np.float64] = centres[np.lexsort(centres.T[::-1])]
+    return ordered
 
 
 def classify(image: Tensor, centres: Tensor) -> Tensor:
@@ -40,7 +39,7 @@ def classify(image: Tensor, centres: Tensor) -> Tensor:
 
 
 def _starts(samples: NDArray[np.float64], count: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    centres = samples[rng.integers(len(samples))][None]
+    centres: NDArray[np.float64] = samples[rng.integers(len(samples))][None]
     while len(centres) < count:
         away = _squares(samples, centres).min(1)
         if away.sum() == 0:
@@ -50,4 +49,5 @@ def _starts(samples: NDArray[np.float64], count: int, rng: np.random.Generator) 
 
 
 def _squares(samples: NDArray[np.float64], centres: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.stack([((samples - c) ** 2).sum(1) for c in centres], 1)
+    found: NDArray[np.float64] = np.stack([((samples - c) ** 2).sum(1) for c in centres], 1)
+    return found

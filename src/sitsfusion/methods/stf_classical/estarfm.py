@@ -17,7 +17,8 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from sitsfusion.methods.base import Card, State, Step
-from sitsfusion.methods.stf_classical.base import GriddedOptions, Images, OddWindow, Pair, PairMethod, PairOptions, taps
+from sitsfusion.methods.stf_classical.base import GriddedOptions, OddWindow, PairMethod, PairOptions
+from sitsfusion.methods.stf_classical.images import Images, Pair, taps
 from sitsfusion.methods.stf_classical.significance import critical_r2
 from sitsfusion.methods.stf_classical.windows import Neighbourhood, box_sum, neighbourhoods, padded, rings
 
@@ -57,8 +58,8 @@ class _Sums:
     """Sums over the candidates of a block.
 
     `count` [1 h w]; of coarse and fine values of both dates, less a level, [b h w]: values, squares, products, and
-    coarse values of the first date; weighted: `weight` [1 h w], coarse change since each date and, with a data range,
-    fine values of each date [2 b h w].
+    (mode full) coarse values of the first date; weighted: `weight` [1 h w], coarse change since each date and, with a
+    data range, fine values of each date [2 b h w].
     """
 
     count: Tensor
@@ -67,21 +68,20 @@ class _Sums:
     coarse2: Tensor
     product: Tensor
     fine2: Tensor
-    first: Tensor
+    first: Tensor | None
     weight: Tensor
     change: Tensor
     level: Tensor | None
 
     @classmethod
-    def of(cls, table: Tensor, bands: int) -> _Sums:
-        """From the layers in the order of `_layers`."""
-        size = table.shape[1:]
-        plain = table[1 : 1 + 6 * bands].reshape(6, bands, *size)
-        weighted = table[2 + 6 * bands :].reshape(-1, 2, bands, *size)
-        level = weighted[1] if len(weighted) == 2 else None
-        count, weight = table[:1], table[1 + 6 * bands : 2 + 6 * bands]
-        coarse, fine, coarse2, product, fine2, first = plain
-        return cls(count, coarse, fine, coarse2, product, fine2, first, weight, weighted[0], level)
+    def of(cls, table: Tensor, bands: int, weighted: int) -> _Sums:
+        """From the layers in the order of `_layers`, the last `weighted` of which are weighted."""
+        plain = table[1:-weighted].reshape(-1, bands, *table.shape[1:])
+        moved = table[1 - weighted :].reshape(-1, 2, bands, *table.shape[1:])
+        coarse, fine, coarse2, product, fine2 = plain[:5]
+        first, level = plain[5] if len(plain) > 5 else None, moved[1] if len(moved) > 1 else None
+        weight = table[-weighted, None]
+        return cls(table[:1], coarse, fine, coarse2, product, fine2, first, weight, moved[0], level)
 
 
 def estarfm(pairs: Sequence[Pair], coarse: Tensor, std: Tensor, level: Tensor, options: EstarfmOptions) -> Tensor:
@@ -127,7 +127,7 @@ class _Search:
     @classmethod
     def of(cls, pairs: Sequence[Pair], coarse: Tensor, std: Tensor, level: Tensor, options: EstarfmOptions) -> _Search:
         radius, full = options.window // 2, options.mode == "full"
-        plain, weighted = _layers(pairs, coarse, level.to(coarse)[:, None, None], options.limits is not None)
+        plain, weighted = _layers(pairs, coarse, level.to(coarse)[:, None, None], options)
         # A band without any contrast excludes no neighbour of equal value, whatever the rounding of the limit.
         limit = (2 * std.flatten() / options.classes).clamp(min=_TINY).to(coarse)[:, None, None]
         return cls(
@@ -156,16 +156,17 @@ class _Search:
                 torch.amax(gap, 0, keepdim=True, out=chosen)
                 chosen.lt_(1.0) if self.strict else chosen.le_(1.0)
                 table.addcmul_(chosen, summed(dy, dx))
-        return _Sums.of(table, len(centre) // 2)
+        return _Sums.of(table, len(centre) // 2, self.weighted)
 
 
-def _layers(pairs: Sequence[Pair], coarse: Tensor, level: Tensor, ranged: bool) -> tuple[Tensor, Tensor]:
+def _layers(pairs: Sequence[Pair], coarse: Tensor, level: Tensor, options: EstarfmOptions) -> tuple[Tensor, Tensor]:
     """What is summed over candidates, in the order of `_Sums`, and of that what is weighted; 0 where not usable."""
     c, f = (torch.stack([x - level for x in both]) for both in ([p.coarse for p in pairs], [p.fine for p in pairs]))
-    plain = [c.sum(0), f.sum(0), c.square().sum(0), (c * f).sum(0), f.square().sum(0), c[0]]
+    plain = [c.sum(0), f.sum(0), c.square().sum(0), (c * f).sum(0), f.square().sum(0)]
+    plain += [c[0]] if options.mode == "full" else []
     change = [coarse - p.coarse for p in pairs]
     one = torch.ones_like(coarse[:1])
-    weighted = torch.cat([one, *change, *([p.fine for p in pairs] if ranged else [])])
+    weighted = torch.cat([one, *change, *([p.fine for p in pairs] if options.limits is not None else [])])
     return torch.cat([one, *plain]).nan_to_num(0.0), weighted.nan_to_num(0.0)
 
 
@@ -203,7 +204,7 @@ def _slope(sums: _Sums, options: EstarfmOptions) -> Tensor:
     significant = xy.square() / (xx * yy) >= limits[n.round().long()]
     slope = xy / xx
     trusted = significant & (slope >= 0) & (slope <= _STEEPEST)
-    if options.mode == "full" and options.limits is not None:
+    if sums.first is not None and options.limits is not None:
         first = 2 * sums.first / n
         trusted &= (2 * (sums.coarse / n - first)).abs() >= _SMALL_CHANGE * options.limits[1]
     elif options.limits is not None:
@@ -224,6 +225,7 @@ class Estarfm(PairMethod):
     )
     Options: ClassVar[type[PairOptions]] = EstarfmOptions
     options: EstarfmOptions
+    layers = 60  # sums of products, and float64 where correlations are taken
 
     def pairs_wanted(self) -> tuple[int, int]:
         return 2, 2
@@ -233,5 +235,5 @@ class Estarfm(PairMethod):
 
     def fuse(self, images: Images, step: Step, state: State) -> Tensor:
         pairs, coarse = images.on_fine(self.options.resampling)
-        std, mean = (images.of_references(state[key], state) for key in ("std", "mean"))
+        std, mean = (images.of_references(key, state) for key in ("std", "mean"))
         return estarfm(pairs, coarse, std, mean.mean(0), self.options)

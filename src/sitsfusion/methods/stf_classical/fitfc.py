@@ -12,8 +12,9 @@ from pydantic import Field
 from torch import Tensor
 
 from sitsfusion.methods.base import Card, State, Step
-from sitsfusion.methods.stf_classical.base import BlockMethod, Images, OddWindow, PairOptions
+from sitsfusion.methods.stf_classical.base import OddWindow, PairMethod, PairOptions
 from sitsfusion.methods.stf_classical.blocks import local_regression, spread
+from sitsfusion.methods.stf_classical.images import Images
 from sitsfusion.methods.stf_classical.windows import mirrored, most_similar
 from sitsfusion.ops.resample import bicubic
 
@@ -63,7 +64,7 @@ def fit_fc(fine: Tensor, first: Tensor, second: Tensor, ratio: int, options: Fit
     return spatial_filter(fine, torch.stack([moved, residual]), options.window, options.similar).sum(0)
 
 
-class FitFc(BlockMethod):
+class FitFc(PairMethod):
     """Fit-FC with one reference pair; all bands choose the similar pixels."""
 
     card: ClassVar[Card] = Card(
@@ -76,10 +77,14 @@ class FitFc(BlockMethod):
     )
     Options: ClassVar[type[PairOptions]] = FitFcOptions
     options: FitFcOptions
+    whole_blocks = True
+
+    def pairs_wanted(self) -> tuple[int, int]:
+        return 1, 1
 
     def reach(self) -> tuple[int, int]:
         return self.options.window // 2, _COARSE_REACH
 
     def fuse(self, images: Images, step: Step, state: State) -> Tensor:
         first, second = images.blocks()
-        return fit_fc(images.fine[0], first, second, images.ratio, self.options)
+        return fit_fc(images.fine[0], first, second, images.place.ratio, self.options)

@@ -18,9 +18,10 @@ from torch import Tensor
 
 from sitsfusion.methods.base import Card, MethodPlan, State, Step
 from sitsfusion.methods.stf_classical import fsdaf_classes, splines
-from sitsfusion.methods.stf_classical.base import BlockMethod, Images, PairOptions
+from sitsfusion.methods.stf_classical.base import PairMethod, PairOptions
 from sitsfusion.methods.stf_classical.blocks import block_means, spread
 from sitsfusion.methods.stf_classical.clusters import classify
+from sitsfusion.methods.stf_classical.images import Images
 from sitsfusion.methods.stf_classical.windows import box_sum, most_similar, padded
 from sitsfusion.query import Query
 from sitsfusion.scene import Scene
@@ -107,9 +108,7 @@ def fsdaf_change(
     return Change(temporal, homogeneity, (temporal + share * missing).clamp(low, high) - fine)
 
 
-def smoothed(
-    fine: Tensor, change: Tensor, moved: Tensor, scales: Scales, options: FsdafOptions
-) -> Tensor:
+def smoothed(fine: Tensor, change: Tensor, moved: Tensor, scales: Scales, options: FsdafOptions) -> Tensor:
     """Step 7: the fine image plus the change of similar pixels; `moved` is the coarse change on the fine grid."""
     radius, classes = options.half_window, len(scales.rates)
     usable = (fine + change).isfinite().all(0)
@@ -142,7 +141,7 @@ def _homogeneity(classes: Tensor, count: int, radius: int) -> Tensor:
     return shares.gather(0, classes.clamp(min=0)[None])[0]
 
 
-class Fsdaf(BlockMethod):
+class Fsdaf(PairMethod):
     """FSDAF with one reference pair; classes by k-means on the whole scene."""
 
     card: ClassVar[Card] = Card(
@@ -155,6 +154,10 @@ class Fsdaf(BlockMethod):
     )
     Options: ClassVar[type[PairOptions]] = FsdafOptions
     options: FsdafOptions
+    whole_blocks = True
+
+    def pairs_wanted(self) -> tuple[int, int]:
+        return 1, 1
 
     def plan(self, scene: Scene, query: Query) -> MethodPlan:
         """As for all; a surface chosen by the size of the scene is remarked."""
@@ -168,28 +171,28 @@ class Fsdaf(BlockMethod):
 
     def calibrate(self, scene: Scene, plan: MethodPlan, runtime: Runtime) -> State:
         state: dict[str, np.ndarray] = dict(super().calibrate(scene, plan, runtime))
-        survey = fsdaf_classes.Survey(scene, self.options.bands, self.options.scale, self.native(scene))
+        survey = fsdaf_classes.Survey(scene, self.matched(scene), self.options, self.native(scene))
         for step in plan.steps:
-            learnt = survey.learn(step, self.options, runtime.seed, with_spline=self._splined(scene))
+            learnt = survey.learn(step, runtime.seed, with_spline=self._splined(scene))
             state |= {f"{step.name}.{key}": value for key, value in learnt.items()}
         return state
 
     def fuse(self, images: Images, step: Step, state: State) -> Tensor:
         fine, (first, second) = images.fine[0], images.blocks()
         own = {key: torch.from_numpy(state[f"{step.name}.{key}"]) for key in fsdaf_classes.KEYS}
-        scales = Scales(own["rates"], images.of_references(state["std"], state)[0], own["low"], own["high"])
+        scales = Scales(own["rates"], images.of_references("std", state)[0], own["low"], own["high"])
         classes = classify(fine, own["centres"])
         surface = self._surface(images, second, _of_step(state, step))
         found = fsdaf_change(fine, (first, second), classes, surface, scales, self.options.half_window)
-        moved = spread(second - first, images.ratio, fine)
+        moved = spread(second - first, images.place.ratio, fine)
         return smoothed(fine, found.change, moved, scales, self.options)
 
     def _surface(self, images: Images, second: Tensor, own: Mapping[str, Tensor]) -> Tensor:
         """The spatial prediction over the window [b h w]."""
-        fine, ratio = images.fine[0], images.ratio
+        fine, ratio = images.fine[0], images.place.ratio
         if "spline" not in own:
             return splines.inverse_distance(second, ratio, (fine.shape[-2], fine.shape[-1]), _IDW_REACH)
-        first = [start * images.per_cell[0] for start in (images.window.row, images.window.col)]
+        first = [start * images.place.fine for start in (images.place.window.row, images.place.window.col)]
         rows, columns = (
             (torch.arange(side, dtype=torch.float64) + start + 0.5) / ratio - 0.5
             for side, start in zip(fine.shape[-2:], first, strict=True)

@@ -21,11 +21,11 @@ from sitsfusion.errors import InputError
 from sitsfusion.grid import Window
 from sitsfusion.methods.base import Step
 from sitsfusion.methods.stf_classical import splines
-from sitsfusion.methods.stf_classical.base import references
+from sitsfusion.methods.stf_classical.base import coarse_days, references
 from sitsfusion.methods.stf_classical.blocks import block_means
 from sitsfusion.methods.stf_classical.clusters import classify, k_means
-from sitsfusion.methods.stf_classical.pairs import coarse_of, matching_bands
-from sitsfusion.methods.stf_classical.statistics import frame, strips
+from sitsfusion.methods.stf_classical.images import usable
+from sitsfusion.methods.stf_classical.statistics import strips
 from sitsfusion.scene import Scene
 
 if TYPE_CHECKING:
@@ -58,9 +58,7 @@ class Purest:
         return Purest(self.fractions[rows], self.change[rows])
 
     def joined(self, other: Purest) -> Purest:
-        return Purest(
-            np.concatenate([self.fractions, other.fractions]), np.concatenate([self.change, other.change])
-        )
+        return Purest(np.concatenate([self.fractions, other.fractions]), np.concatenate([self.change, other.change]))
 
     def rates(self, count: int) -> Array:
         """Change of each class [k b]: least squares over the purest pixels whose change is between the quartiles.
@@ -85,20 +83,21 @@ def _between_quartiles(rows: NDArray[np.int64], change: Array) -> NDArray[np.int
     if not len(rows):
         return rows
     low, high = np.quantile(change[rows], (0.25, 0.75))
-    return rows[(change[rows] >= low) & (change[rows] <= high)]
+    middle: NDArray[np.int64] = rows[(change[rows] >= low) & (change[rows] <= high)]
+    return middle
 
 
 @dataclass
 class Survey:
-    """Reads a scene for FSDAF. `bands` and `scale` as in the options; `native` coarse grid pixels to a real one."""
+    """Reads a scene for FSDAF. `matched`: coarse band of each fine band; `native`: coarse grid pixels to a real one."""
 
     scene: Scene
-    bands: Mapping[str, str]
-    scale: float
+    matched: Mapping[str, str]
+    options: FsdafOptions
     native: int
     _centres: dict[date, Array] = field(default_factory=dict, repr=False)
 
-    def learn(self, step: Step, options: FsdafOptions, seed: int, with_spline: bool) -> dict[str, NDArray[np.generic]]:
+    def learn(self, step: Step, seed: int, with_spline: bool) -> dict[str, NDArray[np.generic]]:
         """`centres` [k b], `rates` [k b], `low`, `high` [b]; with a spline also its `points` and coefficients.
 
         Raises:
@@ -106,24 +105,24 @@ class Survey:
         """
         day = references(step)[0]
         if day not in self._centres:
-            self._centres[day] = k_means(self._samples(day), options.classes, seed)
+            self._centres[day] = k_means(self._samples(day), self.options.classes, seed)
         centres = self._centres[day]
-        purest, span, surface = self._read(step, centres, options)
+        purest, span, surface = self._read(step, centres)
         if not len(purest.change):
             wanted = step.query["fine"].dates[0]
             raise InputError(
                 f"fsdaf cannot predict {wanted} from {day}: no coarse pixel is usable on both days and has usable fine "
                 "pixels; leave out this date or name other references"
             )
-        rates = purest.rates(options.purest)
+        rates = purest.rates(self.options.purest)
         found: dict[str, NDArray[np.generic]] = {"centres": centres, "rates": rates}
-        found |= span.limits(rates, options.data_range)
+        found |= span.limits(rates, self.options.data_range)
         if with_spline:
             points, values = surface
             found |= {"points": points.numpy(), "spline": splines.thin_plate(points, values).numpy()}
         return found
 
-    def _read(self, step: Step, centres: Array, options: FsdafOptions) -> tuple[Purest, _Span, tuple[Tensor, Tensor]]:
+    def _read(self, step: Step, centres: Array) -> tuple[Purest, _Span, tuple[Tensor, Tensor]]:
         """One pass: purest coarse pixels, range of values, usable coarse pixels of the wanted day and their places."""
         count, bands = centres.shape
         purest = Purest(np.zeros((0, count)), np.zeros((0, bands)))
@@ -135,7 +134,7 @@ class Survey:
             change = (second - first).flatten(1)
             usable = (fractions.isfinite().all(0) & change.isfinite().all(0)).numpy()
             here = Purest(fractions.T.numpy()[usable], change.T.numpy()[usable])
-            purest = purest.joined(here.kept(options.purest)).kept(options.purest)
+            purest = purest.joined(here.kept(self.options.purest)).kept(self.options.purest)
             span = span.widened(fine, classes, second)
             seen = second.isfinite().all(0).nonzero()
             places.append(seen.double() + torch.tensor([top, 0.0], dtype=torch.float64))
@@ -144,24 +143,17 @@ class Survey:
 
     def _strips(self, step: Step) -> Iterator[tuple[float, Tensor, Tensor, Tensor]]:
         """First coarse row, fine image, coarse images of the pair and of the wanted day; float64, scaled."""
-        day, wanted, days = references(step)[0], step.query["fine"].dates[0], step.inputs["coarse"]
-        per_cell = self.scene.per_cell("coarse")
-        # the images that the step has are at most two: the nearest is the one that the plan chose
-        chosen = [coarse_of(d, days, max(abs((d - x).days) for x in days)) for d in (day, wanted)]
+        day, per_cell = references(step)[0], self.scene.per_cell("coarse")
+        wanted, own = coarse_days(step, self.options.max_gap)
         for window in strips(self.scene, lcm(self.native, per_cell) // per_cell):
-            first, second = (
-                block_means(self._image("coarse", c, window), self.native) for c in chosen if c is not None
-            )
+            first, second = (block_means(self._image("coarse", d, window), self.native) for d in (own, wanted))
             yield window.row * per_cell / self.native, self._image("fine", day, window), first, second
 
     def _image(self, role: str, day: date, window: Window) -> Tensor:
-        """Matched bands [b h w], NaN where not usable."""
-        matched = matching_bands(self.scene["fine"], self.scene["coarse"], self.bands)
-        keys = list(matched) if role == "fine" else list(matched.values())
-        unique = list(dict.fromkeys(keys))
-        seen = frame(self.scene, role, day, unique, window)
-        values = np.where(seen.valid, seen.values, np.float32(np.nan))[[unique.index(key) for key in keys]]
-        return torch.from_numpy(values).double() * self.scale
+        """Matched bands [b h w], float64, scaled, NaN where not usable."""
+        keys = list(self.matched) if role == "fine" else list(self.matched.values())
+        cube = self.scene[role].window(window.scaled(self.scene.per_cell(role)))
+        return usable(cube, day, keys).double() * self.options.scale
 
     @property
     def _ratio(self) -> int:

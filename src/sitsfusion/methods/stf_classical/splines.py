@@ -21,9 +21,10 @@ def thin_plate(points: Tensor, values: Tensor) -> Tensor:
     system = torch.zeros(n + 3, n + 3, dtype=torch.float64)
     system[:n, :n], system[:n, n:], system[n:, :n] = _kernel(points, points), affine, affine.T
     right = torch.cat([values, values.new_zeros(3, values.shape[1])])
-    if torch.linalg.matrix_rank(affine) == affine.shape[1]:
-        return torch.linalg.solve(system, right)
-    return torch.linalg.pinv(system, hermitian=True) @ right
+    if torch.linalg.matrix_rank(affine) < affine.shape[1]:
+        return torch.matmul(torch.linalg.pinv(system, hermitian=True), right)
+    found: Tensor = torch.linalg.solve(system, right)
+    return found
 
 
 def evaluate(coefficients: Tensor, points: Tensor, at: Tensor) -> Tensor:
@@ -31,7 +32,7 @@ def evaluate(coefficients: Tensor, points: Tensor, at: Tensor) -> Tensor:
     n = len(points)
     found = [
         _kernel(part, points) @ coefficients[:n] + coefficients[n] + part @ coefficients[n + 1 :]
-        for part in at.split(max(1, _CHUNK // n))
+        for part in torch.split(at, max(1, _CHUNK // n))
     ]
     return torch.cat(found)
 

@@ -17,7 +17,8 @@ from pydantic import Field
 from torch import Tensor
 
 from sitsfusion.methods.base import Card, State, Step
-from sitsfusion.methods.stf_classical.base import GriddedOptions, Images, OddWindow, Pair, PairMethod, PairOptions, taps
+from sitsfusion.methods.stf_classical.base import GriddedOptions, OddWindow, PairMethod, PairOptions
+from sitsfusion.methods.stf_classical.images import Images, Pair, taps
 from sitsfusion.methods.stf_classical.windows import Neighbourhood, neighbourhoods, padded, rings
 
 
@@ -193,4 +194,4 @@ class Starfm(PairMethod):
 
     def fuse(self, images: Images, step: Step, state: State) -> Tensor:
         pairs, coarse = images.on_fine(self.options.resampling)
-        return starfm(pairs, coarse, images.of_references(state["std"], state), self.options)
+        return starfm(pairs, coarse, images.of_references("std", state), self.options)

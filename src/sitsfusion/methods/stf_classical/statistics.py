@@ -8,7 +8,6 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
-from sitsfusion.cube import Frame
 from sitsfusion.errors import InputError
 from sitsfusion.grid import Window
 from sitsfusion.scene import Scene
@@ -23,12 +22,6 @@ def strips(scene: Scene, align: int = 1) -> Iterator[Window]:
     rows = max(align, _STRIP_PIXELS // (width * n * n) // align * align)
     for row in range(0, height, rows):
         yield Window(row, 0, rows, width).clipped(scene.size)
-
-
-def frame(scene: Scene, role: str, day: date, bands: Sequence[str], window: Window) -> Frame:
-    """One image of a role over a window of cells."""
-    cube = scene[role].select(bands, [day])
-    return cube.window(window.scaled(scene.per_cell(role))).frame(0)
 
 
 def of_references(
@@ -49,7 +42,8 @@ def _moments(scene: Scene, day: date, bands: Sequence[str]) -> tuple[NDArray[np.
     """Mean and standard deviation per band, strips joined by the update of Chan et al. (1983)."""
     count, mean, squares = 0, np.zeros(len(bands)), np.zeros(len(bands))
     for window in strips(scene):
-        seen = frame(scene, "fine", day, bands, window)
+        pixels = window.scaled(scene.per_cell("fine"))
+        seen = scene["fine"].select(bands, [day]).window(pixels).frame(0)
         values = seen.values[:, seen.valid].astype(np.float64)  # [b n]
         if values.shape[1]:
             more = values.shape[1]

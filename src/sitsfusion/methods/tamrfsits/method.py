@@ -66,7 +66,9 @@ _PUBLISHED = (".ckpt", ".pt", ".pth")
 class TamrfsitsOptions(Options):
     """Options of `tamrfsits`."""
 
-    weights: str = Field("tamrfsits-v2", description="fetched name, folder of our format, or published .ckpt file")
+    weights: str = Field(
+        "tamrfsits-sim", description="shipped or fetched name, folder of our format, or published .ckpt file"
+    )
     max_dates: int = Field(50, ge=1, description="input images that a block of output dates may use")
     window_days: int = Field(365, ge=1, description="days that they may span")
     min_clear_share: float = Field(0.25, ge=0, le=1, description="images with fewer usable pixels are left out")
@@ -108,7 +110,7 @@ class Tamrfsits(Method):
         n = _fine_per_cell(scene, weights.architecture.ratio)
         return {
             "fine": Output(sensors.get(weights.hr.sensor), weights.hr.keys, n),
-            "coarse": Output(sensors.get(weights.lr.sensor), weights.lr.keys, n),
+            "coarse": Output(sensors.get(weights.lr.sensor), weights.lr.keys, n, FEEDING["coarse"]),
         }
 
     def plan(self, scene: Scene, query: Query) -> MethodPlan:

@@ -24,7 +24,7 @@ JITTER = 1e-6
 
 
 def start() -> Tensor:
-    """Parameters before fitting: log length [r], w [r p], log kappa [r p], log noise variance [p], flat: [12] float64."""
+    """Parameters before fitting: log length [r], w [r p], log kappa [r p], log noise variance [p], flat: [12]."""
     lengths = torch.tensor(_LENGTHS).log()
     shared = torch.tensor(_SHARED)[:, None].expand(LATENT, SERIES)
     own = torch.tensor(_OWN)[:, None].expand(LATENT, SERIES).log()
@@ -43,7 +43,7 @@ class Kernel:
     @classmethod
     def of(cls, parameters: Tensor) -> Kernel:
         """From the flat parameters of `start`."""
-        length, w, kappa, noise = parameters.split([LATENT, LATENT * SERIES, LATENT * SERIES, SERIES])
+        length, w, kappa, noise = torch.split(parameters, [LATENT, LATENT * SERIES, LATENT * SERIES, SERIES])
         w, kappa = w.reshape(LATENT, SERIES), kappa.reshape(LATENT, SERIES).exp()
         return cls(length.exp(), w[:, :, None] * w[:, None, :] + torch.diag_embed(kappa), noise.exp())
 
@@ -60,7 +60,8 @@ class Kernel:
 @dataclass(frozen=True, eq=False)
 class Observed:
     """Standardised observations of n pixels: `values` [n m] (0 where not valid), `valid` [n m], `times` and `series`
-    number [m], shared."""
+    number [m], shared.
+    """
 
     values: Tensor
     valid: Tensor
@@ -74,15 +75,17 @@ def factor(kernel: Kernel, data: Observed) -> Tensor:
     both = data.valid[:, :, None] & data.valid[:, None, :]
     noise = torch.where(data.valid, kernel.noise[data.series] + JITTER, 1.0)
     covariance = torch.where(both, shared, 0.0) + torch.diag_embed(noise)
-    return torch.linalg.cholesky(covariance)
+    root: Tensor = torch.linalg.cholesky(covariance)
+    return root
 
 
 def negative_log_posterior(parameters: Tensor, data: Observed) -> Tensor:
     """Of the observations of all pixels, which are independent given the parameters, and of the weak prior."""
     root = factor(Kernel.of(parameters), data)
     white = torch.linalg.solve_triangular(root, data.values[:, :, None], upper=False)
-    likelihood = white.square().sum() / 2 + root.diagonal(dim1=1, dim2=2).log().sum()
-    return likelihood + ((parameters - start()) / _PRIOR_WIDTH).square().sum() / 2
+    likelihood: Tensor = white.square().sum() / 2 + root.diagonal(dim1=1, dim2=2).log().sum()
+    prior: Tensor = ((parameters - start()) / _PRIOR_WIDTH).square().sum() / 2
+    return likelihood + prior
 
 
 def fitted(data: Observed) -> Tensor:

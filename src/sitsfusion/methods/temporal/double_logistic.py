@@ -29,10 +29,12 @@ _FIRST_WIDTHS, _FIRST_RATE = (60.0, 120.0, 180.0), 0.05
 
 
 def double_logistic(parameters: Tensor, days: Tensor) -> Tensor:
-    """y of parameters w, m, s, e, log a, log b [6 k] at days [t]: [t k]."""
+    """Y of parameters w, m, s, e, log a, log b [6 k] at days [t]: [t k]."""
     w, m, s, e, log_a, log_b = parameters
     t = days[:, None]
-    return w + (m - w) * (torch.sigmoid(log_a.exp() * (t - s)) + torch.sigmoid(-log_b.exp() * (t - e)) - 1)
+    season = torch.sigmoid(log_a.exp() * (t - s)) + torch.sigmoid(-log_b.exp() * (t - e)) - 1
+    made: Tensor = w + (m - w) * season
+    return made
 
 
 def _derivatives(parameters: Tensor, days: Tensor) -> Tensor:

@@ -135,7 +135,8 @@ class Harmonic(TemporalMethod):
         return 1 if self.options.ridge else self._waves.terms
 
     def numbers_per_pixel(self, dates: int, bands: int, targets: int) -> int:
-        return bands * (4 * dates + 4 * targets + 4 * self._waves.terms**2)
+        terms = self._waves.terms
+        return bands * (4 * dates + (4 + terms) * targets + 4 * terms**2)
 
     def curve(self, pixels: Pixels, targets: Tensor) -> Curve:
         return fit(pixels, targets, self._waves, self.options.rounds)

@@ -102,7 +102,8 @@ class JointGP(Method):
 @dataclass(frozen=True, eq=False)
 class _Both:
     """Observations of n pixels by both sensors: `values` [m c n] (0 where not valid), `valid` [m c n], `days` [m]
-    since the first fine image, `series` [m]: 0 fine, 1 coarse."""
+    since the first fine image, `series` [m]: 0 fine, 1 coarse.
+    """
 
     values: Tensor
     valid: Tensor

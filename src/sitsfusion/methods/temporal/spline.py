@@ -73,7 +73,7 @@ def interpolate(pixels: Pixels, targets: Tensor, kind: Kind) -> Tensor:
 def _hermite(knots: Knots, slopes: Tensor, at: Tensor) -> Tensor:
     """The cubics with these slopes [m c n] at days [q n] within the knots: [q c n]."""
     last = (knots.count - 2).clamp(min=0)
-    inside = sum(((at >= x) & (k < knots.count)).long() for k, x in enumerate(knots.x))
+    inside = sum(((at >= x) & (knots.count > k)).long() for k, x in enumerate(knots.x))
     left = torch.minimum((torch.as_tensor(inside) - 1).clamp(min=0), last)  # [q n]
     step = knots.steps.gather(0, left)[:, None]  # [q 1 n]
     s = (at - knots.x.gather(0, left))[:, None] / step
@@ -102,16 +102,16 @@ def _not_a_knot(knots: Knots) -> Tensor:
                 h[i - 1],
                 3 * (h[i] * chord[i - 1] + h[i - 1] * chord[i]),
             )
-            row = [torch.where(i < n - 1, a, b) for a, b in zip(middle, row, strict=True)]
+            row = [torch.where(n > i + 1, a, b) for a, b in zip(middle, row, strict=True)]
         lower[i], diagonal[i], upper[i], right[i] = row
     return _tridiagonal(lower, diagonal, upper, right)
 
 
 def _end_row(i: int, h: Tensor, chord: Tensor, n: Tensor) -> list[Tensor]:
-    """Row i of the system where it is the first or the last knot: (lower, diagonal, upper, right); else the identity."""
+    """(lower, diagonal, upper, right) of row i where it is the first or the last knot, else those of the identity."""
     zero, one = torch.zeros_like(h[0]), torch.ones_like(h[0])
     identity = [zero, one, zero, torch.zeros_like(chord[0])]
-    last = i == n - 1
+    last = n == i + 1
     if i == 0:
         two = [zero, one, zero, chord[0]]
         three = [zero, one, one, 2 * chord[0]]
@@ -137,7 +137,7 @@ def _select(where: Tensor, a: list[Tensor], b: list[Tensor]) -> list[Tensor]:
 
 
 def _tridiagonal(lower: Tensor, diagonal: Tensor, upper: Tensor, right: Tensor) -> Tensor:
-    """x of a tridiagonal system per pixel: rows [m n], right side [m c n] (Thomas)."""
+    """X of a tridiagonal system per pixel: rows [m n], right side [m c n] (Thomas)."""
     pivot, x = [diagonal[0]], [right[0]]
     for i in range(1, len(diagonal)):
         factor = lower[i] / pivot[-1]
@@ -164,7 +164,7 @@ def _pchip(knots: Knots) -> Tensor:
         if i > 0:
             far = max(i - 2, 0)
             end = _pchip_end(h[i - 1], h[far], chord[i - 1], chord[far], n)
-            slopes[i] = torch.where(i == n - 1, end, slopes[i])
+            slopes[i] = torch.where(n == i + 1, end, slopes[i])
     near = min(1, m - 2)
     slopes[0] = _pchip_end(h[0], h[near], chord[0], chord[near], n)
     return slopes
@@ -188,8 +188,7 @@ def _akima(knots: Knots) -> Tensor:
     wide[1] = 2 * chord[0] - second
     wide[0] = 2 * wide[1] - chord[0]
     for i in range(2, m + 3):
-        beyond = i > n
-        wide[i] = torch.where(beyond, 2 * wide[i - 1] - wide[i - 2], wide[i])
+        wide[i] = torch.where(n < i, 2 * wide[i - 1] - wide[i - 2], wide[i])
     change = wide.diff(dim=0).abs()  # [m+2 c n]
     after, before = change[2:], change[:-2]  # [m c n]
     total = after + before

@@ -8,6 +8,7 @@ differences of some order, by a banded Cholesky factorisation of W + lambda D'D;
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import ClassVar, Literal
 
 import torch
@@ -56,7 +57,7 @@ def smooth(values: Tensor, weights: Tensor, nodes: Tensor, penalty: float | Tens
 
 
 def _solve_banded(bands: list[Tensor], weights: Tensor, penalty: Tensor, right: Tensor) -> Tensor:
-    """x of (diag(weights) + penalty * B) x = right by L D L', row by row, for all series at once.
+    """X of (diag(weights) + penalty * B) x = right by L D L', row by row, for all series at once.
 
     `bands[k][i]` = B[i + k, i]; weights [g s n] with s = 1 or c; right [g c n].
     """
@@ -92,7 +93,7 @@ def _solve_banded(bands: list[Tensor], weights: Tensor, penalty: Tensor, right: 
 
 
 def v_curve_penalty(values: Tensor, weights: Tensor, nodes: Tensor, order: int = 2) -> Tensor:
-    """lambda of each series where the curve of (log misfit, log roughness) moves least: [c n].
+    """The lambda of each series where the curve of (log misfit, log roughness) moves least: [c n].
 
     Arguments as `smooth`; candidates are the middles between powers of ten of 0, 0.5, ..., 6.
     """
@@ -105,7 +106,7 @@ def v_curve_penalty(values: Tensor, weights: Tensor, nodes: Tensor, order: int =
         rough = torch.tensordot(matrix, curve, 1).square().sum(0)
         points.append(torch.stack([misfit, rough]).clamp(min=floor).log10())
     steps = torch.stack(points).diff(dim=0).square().sum(1).nan_to_num(nan=torch.inf)  # [k c n]
-    middles = values.new_tensor([10 ** ((a + b) / 2) for a, b in zip(_V_CURVE, _V_CURVE[1:], strict=False)])
+    middles = values.new_tensor([10 ** ((a + b) / 2) for a, b in pairwise(_V_CURVE)])
     return middles[steps.argmin(0)]
 
 
@@ -157,7 +158,8 @@ class Whittaker(TemporalMethod):
 
     def _nodes(self, days: Tensor, targets: Tensor) -> Tensor:
         if self.options.nodes == "dates":
-            return torch.cat([days, targets]).unique()
+            merged: Tensor = torch.unique(torch.cat([days, targets]))
+            return merged
         return torch.arange(math.floor(days[0]), math.ceil(days[-1]) + 1, dtype=torch.float64, device=days.device)
 
     def _fit(self, values: Tensor, weights: Tensor, nodes: Tensor) -> Tensor:
