@@ -46,8 +46,9 @@ def test_training_predicts_what_fuse_predicts(scene: Scene, weights: Path) -> No
     days = [scene["fine"].dates[2], scene["coarse"].dates[3]]
     found = fuse(scene, days, "tamrfsits", weights=str(weights), min_clear_share=1e-6, check=False)
     net, config = load_tamrfsits(weights)
-    origin = scene["fine"].dates[0]
-    sample = standardised(Sample(series(scene["coarse"], origin), series(scene["fine"], origin)), config)
+    fine = scene["fine"]
+    origin = next(day for t, day in enumerate(fine.dates) if fine.frame(t).valid.any())  # the rule of the weights
+    sample = standardised(Sample(series(scene["coarse"], origin), series(fine, origin)), config)
     objective = SupervisedObjective(SupervisedConfig(), config)
     asked = torch.from_numpy(days_since(sorted(days), origin)).float()
     with torch.no_grad():

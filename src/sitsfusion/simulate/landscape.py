@@ -76,6 +76,7 @@ class LandUse:
         soil: strength of differences of the soil's brightness inside parcels, relative to the default.
         vigour: the same for leaf area and the days of growth, inside and between parcels.
         texture: the same for the roughness of canopies and roofs.
+        river: probability that a river runs through the scene.
         leaves: standard deviation (log) of the leaf reflectance between parcels: crops and species differ.
     """
 
@@ -88,6 +89,7 @@ class LandUse:
     vigour: float = 1.0
     texture: float = 1.0
     leaves: float = 0.0
+    river: float = 1.0
 
     def lines(self) -> tuple[LineRule, ...]:
         """Roads, tracks and hedges along the cuts between parcels: fewer roads where fields are large."""
@@ -211,8 +213,9 @@ def _parcels(
     _build_village(special, cover[labels] == Cover.GARDEN, x.ravel(), y.ravel(), rng)
     special[parts.line != NO_LINE] = parts.line[parts.line != NO_LINE].astype(np.int8)
     width = rng.uniform(14, 36)
-    special[river.ravel() < width / 2 + 9] = Cover.BROADLEAF  # trees on the banks
-    special[river.ravel() < width / 2] = Cover.WATER
+    if stream(seed, "river").random() < use.river:
+        special[river.ravel() < width / 2 + 9] = Cover.BROADLEAF  # trees on the banks
+        special[river.ravel() < width / 2] = Cover.WATER
     labels = np.where(special >= 0, parts.count + special.astype(np.int32), labels)
     return labels.reshape(x.shape), np.concatenate([cover, np.arange(len(Cover), dtype=np.int8)])
 

@@ -34,6 +34,8 @@ from sitsfusion.simulate.weather import Weather
 
 _DEEP_SNOW = 8.0  # mm of water in the snow that leave about a third of flat ground bare
 _FREEZING = 272.0  # kelvin: snow is no warmer
+# Weights of the pixels on each side and of the pixel itself: a Gaussian with a response of 0.2 at 50 cycles per km.
+_PIXEL_SPREAD = (np.float32(0.17), np.float32(0.66))
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ class SurfaceState:
             canopy = canopy_reflectance(ground, leaves, leaf_area, float(EXTINCTION[b]))
             if buried is not None:
                 canopy += buried * (SNOW[b] - canopy)
-            found[band] = land.to_pixels(canopy * light)
+            found[band] = _as_a_pixel_sees(land.to_pixels(canopy * light))
         return found
 
     def temperature(self) -> Map:
@@ -149,3 +151,16 @@ class SurfaceState:
         south, east = self.sun.shift(1.0)
         facing = 1 + south * self.landscape.slope_south + east * self.landscape.slope_east
         return np.clip(facing, 0.3, 2.0).astype(np.float32)
+
+
+def _as_a_pixel_sees(surface: Map) -> Map:
+    """Light from around a pixel: part of what a 10 m sensor calls the surface, whatever its optics are said to be.
+
+    Without it, real images of farmland have a third of the power of simulated ones at wavelengths of 20 to 28 m.
+    """
+    for axis in (0, 1):
+        pad = [(1, 1) if a == axis else (0, 0) for a in (0, 1)]
+        wide = np.pad(surface, pad, mode="edge")
+        before, after = np.delete(wide, [-1, -2], axis), np.delete(wide, [0, 1], axis)
+        surface = _PIXEL_SPREAD[0] * (before + after) + _PIXEL_SPREAD[1] * surface
+    return surface

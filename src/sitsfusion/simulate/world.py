@@ -152,7 +152,7 @@ def _land(rng: np.random.Generator, place: _Place) -> LandUse:
         field_size=field_size, elongation=max(1.0, _between(rng, 0.4, 8)),
         hedges=float(rng.uniform(0, 0.25) * min(1.0, 3 / field_size)), relief=_between(rng, 0.05, 6),
         soil=_between(rng, 0.3, 1.8), vigour=_between(rng, 0.4, 1.6), texture=_between(rng, 0.3, 1.2),
-        leaves=float(rng.uniform(0.02, 0.12)),
+        leaves=float(rng.uniform(0.02, 0.12)), river=0.35,
     )  # fmt: skip
 
 
