@@ -144,6 +144,13 @@ CASES = {
         encoding="float32",
     ),
     "stair": Case(lambda: methods.make("stair"), _two_sensors, most=24, encoding="float32"),
+    "stair-full": Case(
+        lambda: methods.make("stair", {"mode": "full", "clusters": 3, "window": 5, "growth": 4, "largest": 13}),
+        _two_sensors,
+        most=12,
+        format="zarr",
+        encoding="float32",
+    ),
     "sen2like": Case(
         lambda: methods.make("sen2like", {"max_masked_share": 1}), _two_sensors, most=24, encoding="float32"
     ),

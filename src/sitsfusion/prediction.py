@@ -56,7 +56,6 @@ class Prediction:
     missing: tuple[Missing, ...]
     provenance: Mapping[str, Any]
     folder: Path
-    _keep: Any = field(default=None, repr=False)  # a temporary folder lives as long as the prediction
 
     def __getitem__(self, role: str) -> Cube:
         if role not in self.cubes:
@@ -94,10 +93,11 @@ class Images(Protocol):
 
 @dataclass(frozen=True)
 class ResultSource:
-    """Source of a predicted cube."""
+    """Source of a predicted cube. `keep`: a temporary folder that lives as long as any cube in it."""
 
     images: Images
     encodings: tuple[Encoding, ...]
+    keep: Any = field(default=None, repr=False, compare=False)
 
     def read(self, t: int, bands: Sequence[int], window: Window) -> Stored:
         clear = self.images.layers(t, window)[0] == 0
@@ -152,7 +152,7 @@ def open_prediction(folder: str | Path, keep: Any = None) -> Prediction:
 
     Args:
         folder: holds `prediction.json`.
-        keep: an object that must live as long as the prediction (a temporary folder).
+        keep: an object that must live as long as any of the cubes (a temporary folder).
 
     Raises:
         ReadError: the folder holds no finished results.
@@ -163,14 +163,14 @@ def open_prediction(folder: str | Path, keep: Any = None) -> Prediction:
     except (OSError, ValueError) as error:
         raise ReadError(f"{folder} holds no results of `fuse` ({NOTE}: {error}); run or repeat the job") from error
     products = note["products"]
-    cubes = {p["role"]: _cube(folder, note, p, products) for p in products.values() if p["kind"] == "values"}
-    sigma = {p["role"]: _cube(folder, note, p, products) for p in products.values() if p["kind"] == "sigma"}
+    cubes = {p["role"]: _cube(folder, note, p, keep) for p in products.values() if p["kind"] == "values"}
+    sigma = {p["role"]: _cube(folder, note, p, keep) for p in products.values() if p["kind"] == "sigma"}
     missing = tuple(Missing(m["role"], parse_day(m["date"]), m["reason"]) for m in note["missing"])
-    return Prediction(cubes, sigma, missing, note["provenance"], folder, keep)
+    return Prediction(cubes, sigma, missing, note["provenance"], folder)
 
 
-def _cube(folder: Path, note: Mapping[str, Any], product: Mapping[str, Any], products: Mapping[str, Any]) -> Cube:
-    images, quality = product["images"], products[f"{product['role']}_quality"]["images"]
+def _cube(folder: Path, note: Mapping[str, Any], product: Mapping[str, Any], keep: Any) -> Cube:
+    images, quality = product["images"], note["products"][f"{product['role']}_quality"]["images"]
     dates, bands = sorted(images), tuple(product["bands"])
     a = product["grid"]
     grid = GeoBox(tuple(a["shape"]), Affine(*a["transform"]), a["crs"])
@@ -184,4 +184,4 @@ def _cube(folder: Path, note: Mapping[str, Any], product: Mapping[str, Any], pro
     encodings = tuple(Encoding.model_validate(e) for e in product["encodings"])
     sensor = sensors.Sensor.model_validate(product["sensor"])
     days = tuple(parse_day(day) for day in dates)
-    return Cube(sensor, bands, grid, days, ResultSource(stored, encodings), _date_index=index)
+    return Cube(sensor, bands, grid, days, ResultSource(stored, encodings, keep), _date_index=index)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import signal
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,17 @@ from sitsfusion.training.callbacks import AtomicCheckpointIO, Requeued
 from sitsfusion.training.config import OptimiserConfig
 from sitsfusion.training.export import read_trained
 from sitsfusion.training.run import build_module, require_device, train
-from sitsfusion.training.tamrfsits import NAN_BATCH, DivergedError, TamrfsitsModule, learning_rate
+from sitsfusion.training.tamrfsits import (
+    MAX_SKIPPED,
+    NAN_BATCH,
+    VALIDATION_SEED,
+    DivergedError,
+    TamrfsitsModule,
+    learning_rate,
+    standardised,
+)
 
-from .tiny import losses, tiny, use
+from .tiny import TinySamples, losses, tiny, use
 
 
 @pytest.fixture(autouse=True)
@@ -145,6 +154,79 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
     assert bool(content["batch"]["hr"]["values"].isinf().any())
     assert not bool(content["terms"]["total_loss"].isfinite())
     assert content["state_dict"]
+
+
+def spoil_gradients(monkeypatch: pytest.MonkeyPatch, steps: range) -> None:
+    """Finite losses whose gradient is NaN: the root of 0, times 0."""
+    original = TamrfsitsModule._terms
+
+    def terms(self: TamrfsitsModule, batch: Any, draws: Any) -> Any:
+        found = original(self, batch, draws)
+        if self.training and self.global_step in steps:
+            found["total_loss"] = found["total_loss"] + (0 * self.net.decoder.sensor_token.sum()).sqrt()
+        return found
+
+    monkeypatch.setattr(TamrfsitsModule, "_terms", terms)
+
+
+def test_a_gradient_that_is_not_finite_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ["trainer.limit_val_batches=1", "trainer.val_check_interval=100"]
+    train(tiny(*options, "trainer.max_steps=2", folder=tmp_path / "before"))
+    spoil_gradients(monkeypatch, range(2, 5))
+    last = train(tiny(*options, "trainer.max_steps=5", folder=tmp_path / "spoilt"))
+    before, after = (read_trained(tmp_path / name / "base")[0].state_dict() for name in ("before", "spoilt"))
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    folder = tmp_path / "spoilt" / "base"
+    assert losses(folder, "train/skipped_steps") == {0: 0, 1: 0, 2: 1, 3: 2, 4: 3}
+    assert last.is_file()
+    train(tiny(*options, "trainer.max_steps=6", folder=tmp_path / "spoilt"), resume=True)
+    after = read_trained(folder)[0].state_dict()
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+    assert losses(folder, "train/skipped_steps")[5] == 3
+
+
+def test_ten_such_gradients_in_a_row_stop_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spoil_gradients(monkeypatch, range(1, 100))
+    with pytest.raises(DivergedError, match=f"last {MAX_SKIPPED} steps are not finite.*step {MAX_SKIPPED}"):
+        train(tiny("trainer.max_steps=20", "trainer.val_check_interval=100", folder=tmp_path))
+    content = torch.load(tmp_path / "base" / NAN_BATCH, weights_only=True)
+    assert content["step"] == MAX_SKIPPED
+    assert bool(content["terms"]["total_loss"].isfinite())
+
+
+def test_validation_metrics(tmp_path: Path) -> None:
+    options = ["callbacks.validation_metrics=true", "trainer.max_steps=1", "trainer.val_check_interval=1"]
+    config = tiny(*options, folder=tmp_path)
+    train(config)
+    module = build_module(config, tmp_path)
+    module.net.load_state_dict(read_trained(tmp_path / "base")[0].state_dict())
+    expected = by_hand(module.eval())
+    assert {name.split("_", 1)[1] for name in expected} >= {"lr_clr_90m", "lr_mae_30m", "hr_mae_10m", "hr_clr_20m"}
+    for name, value in expected.items():
+        assert losses(tmp_path / "base", name)[0] == pytest.approx(value, rel=1e-4)
+
+
+def by_hand(module: Any) -> dict[str, float]:
+    """Root mean squared errors of the validation samples, image by image and band by band."""
+    rng, found = random.Random(VALIDATION_SEED), {}
+    for i in range(2):
+        sample = standardised(TinySamples(2, 2)[i], module.weights)
+        (hidden,) = module.task.splits(sample, [rng])
+        (judged,) = module.task.objective.judged(module.net, sample.lr, sample.hr, [hidden])
+        for role, one in judged.items():
+            bands = (module.weights.lr if role == "lr" else module.weights.hr).bands
+            for t, given in enumerate(one.given):
+                for c, band in enumerate(bands):
+                    error = (one.prediction[t, c] - one.target[t, c])[one.valid[t]].detach() * band.std / band.scale
+                    name = f"validation/rmse_{role}_{'clr' if given else 'mae'}_{band.resolution:g}m"
+                    found.setdefault(name, []).append(float(error.square().mean().sqrt()))
+    return {name: sum(values) / len(values) for name, values in found.items()}
+
+
+def test_validation_metrics_need_hidden_dates(tmp_path: Path) -> None:
+    options = ["training_module=supervised", "callbacks.validation_metrics=true"]
+    with pytest.raises(InputError, match=r"callbacks\.validation_metrics"):
+        train(tiny(*options, folder=tmp_path, objective=False))
 
 
 def test_a_step_without_loss_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,7 +50,9 @@ class MaskedLpips(nn.Module):
         named = {f"lin{i}": weight for i, weight in enumerate(linear)}
         require_same(_expected_linear(), shapes(named), "the linear weights of LPIPS", "the LPIPS file")
         for name, weight in {**vgg, **named}.items():
-            self.register_buffer(name.replace(".", "_"), weight.detach().float().clone(), persistent=False)
+            layout = torch.channels_last if weight.ndim == 4 else torch.contiguous_format  # spares conversions
+            own = weight.detach().float().clone(memory_format=layout)
+            self.register_buffer(name.replace(".", "_"), own, persistent=False)
 
     def forward(self, prediction: Tensor, reference: Tensor, valid: Tensor) -> Tensor | None:
         """Mean masked distance of pairs of images.

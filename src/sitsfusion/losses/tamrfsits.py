@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
 from torch import Tensor, nn
 
 from sitsfusion.errors import InputError
+from sitsfusion.losses.chunked import decoded, features
 from sitsfusion.losses.decorrelation import decorrelation
 from sitsfusion.losses.fidelity import as_observed, crop, fidelity, smooth_l1
 from sitsfusion.losses.lpips import MaskedLpips
@@ -31,7 +32,11 @@ from sitsfusion.weights.config import SensorInput
 
 REFERENCE_MTF = 0.4  # of the blur before a regression on coarser pixels than the network's
 
+DECODER_REACH = 2  # pixels around an output that its spatial decoder looks at
+RESAMPLING_REACH = 1  # pixels around a coarse pixel that bicubic resampling looks at
+
 Task = Literal["mae", "clr"]
+TASKS: tuple[Task, ...] = ("mae", "clr")
 Terms = dict[str, Tensor]
 
 
@@ -120,7 +125,7 @@ PRESETS: dict[str, ObjectiveConfig] = {
 
 
 @dataclass(frozen=True)
-class _Judged:
+class Judged:
     """One sensor at its target dates, on its grid, without the border."""
 
     prediction: Tensor  # [t c h w], as the sensor would see it
@@ -129,17 +134,17 @@ class _Judged:
     days: Tensor  # [t]
     given: Tensor  # bool [t]: the network was given this date
 
-    def of(self, task: Task) -> _Judged:
+    def of(self, task: Task) -> Judged:
         keep = self.given if task == "clr" else ~self.given
-        return _Judged(self.prediction[keep], self.target[keep], self.valid[keep], self.days[keep], self.given[keep])
+        return Judged(self.prediction[keep], self.target[keep], self.valid[keep], self.days[keep], self.given[keep])
 
 
 @dataclass(frozen=True)
 class _Outputs:
     """What the terms of one batch element look at."""
 
-    lr: _Judged | None
-    hr: _Judged | None
+    lr: Judged | None
+    hr: Judged | None
     decoded: Tensor  # [q c H W]: all bands at all query days, without the border
     at_hr: Tensor  # [t c H W]: the same at the HR target days
     dates: int  # target dates of both sensors
@@ -202,25 +207,57 @@ class Objective(nn.Module):
         names = dict.fromkeys(name for one in terms for name in one)
         return {name: torch.stack([one[name] for one in terms if name in one]).mean() for name in names} or None
 
+    def judged(
+        self, net: TamrfsitsNet, lr: Series, hr: Series, splits: Sequence[Split]
+    ) -> list[dict[Literal["lr", "hr"], Judged]]:
+        """Per element: predictions as each sensor that is asked for would see them, beside its images.
+
+        Arguments and errors of `forward`.
+        """
+        found = [self._predicted(net, _only(lr, i), _only(hr, i), split) for i, split in enumerate(splits)]
+        roles = [(("lr", one[1].lr), ("hr", one[1].hr)) if one else () for one in found]
+        return [{role: judged for role, judged in pairs if judged is not None} for pairs in roles]
+
     def _element(self, net: TamrfsitsNet, lr: Series, hr: Series, split: Split) -> Terms:
         """All terms of one place; empty if there is none."""
-        targets = select_dates(lr, [split.lr_target]), select_dates(hr, [split.hr_target])
-        query = union_days(*(target.days for target in targets if target is not None), lr.days[:, :0])  # [q]
-        if len(query) == 0:
+        predicted = self._predicted(net, lr, hr, split)
+        if predicted is None:
             return {}
-        tokens = _encoded(net, select_dates(lr, [split.lr_input]), select_dates(hr, [split.hr_input]))
-        decoded = net.decoder(tokens, query[None], hr.values.shape[-2])[0].float()  # [q c H W]
-        with torch.autocast(decoded.device.type, enabled=False):
-            outputs = self._outputs(net, decoded, query, targets, split)
+        tokens, outputs = predicted
         terms: Terms = {}
         totals = self._regression_on_predictions(outputs, terms)
-        totals += self._decorrelation(tokens, terms)
+        if tokens is not None:
+            totals += _add(terms, "decorrelation_loss", decorrelation(tokens), self.config.decorrelation_weight)
         mae_scale = 1.0 if self.config.mae_scale is None else self.config.mae_scale
         totals += self._task("mae", outputs, mae_scale, terms) + self._task("clr", outputs, 1.0, terms)
         if not totals:
             return {}
         logged = {name: value.detach() for name, value in terms.items()}
         return logged | {"total_loss": torch.stack(totals).sum()}
+
+    def _predicted(
+        self, net: TamrfsitsNet, lr: Series, hr: Series, split: Split
+    ) -> tuple[Tensor | None, _Outputs] | None:
+        """The encoded tokens of one place, if a term looks at them, and its outputs; None if no date is asked for."""
+        targets = select_dates(lr, [split.lr_target]), select_dates(hr, [split.hr_target])
+        query = union_days(*(target.days for target in targets if target is not None), lr.days[:, :0])  # [q]
+        if len(query) == 0:
+            return None
+        crop(hr.values, self.config.margin)  # refuses a margin that leaves nothing
+        border = self._border(net.config.ratio)
+        inputs = features(net, select_dates(lr, [split.lr_input]), select_dates(hr, [split.hr_input]), border)
+        keep_tokens = self.config.decorrelation_weight > 0
+        tokens, images = decoded(net, inputs, query, hr.values.shape[-2] - 2 * border, keep_tokens)
+        with torch.autocast(images.device.type, enabled=False):
+            return tokens, self._outputs(net, images.float(), query, targets, split, self.config.margin - border)
+
+    def _border(self, ratio: int) -> int:
+        """Fine pixels on each side that no judged pixel depends on, once images are features; whole LR pixels."""
+        if self.config.decorrelation_weight:
+            return 0  # looks at every token
+        optics = max(self.get_buffer(f"{role}_taps").shape[1] // 2 for role in ("lr", "hr"))
+        free = self.config.margin // ratio * ratio - optics - DECODER_REACH - RESAMPLING_REACH
+        return max(free // ratio * ratio, 0)
 
     def _outputs(
         self,
@@ -229,26 +266,28 @@ class Objective(nn.Module):
         query: Tensor,
         targets: tuple[Series | None, Series | None],
         split: Split,
+        margin: int,
     ) -> _Outputs:
+        """`margin`: fine pixels of `decoded` that are not judged; those of the targets are still there."""
         lr, hr = targets
         bands = net.config.lr_bands
         coarse, fine = decoded[:, :bands], decoded[:, bands:]
-        inner = crop(decoded, self.config.margin)
+        inner = crop(decoded, margin)
         return _Outputs(
-            None if lr is None else self._judged("lr", coarse[_index(lr, query)], lr, split, net.config.ratio),
-            None if hr is None else self._judged("hr", fine[_index(hr, query)], hr, split, 1),
+            None if lr is None else self._judged("lr", coarse[_index(lr, query)], lr, split, net.config.ratio, margin),
+            None if hr is None else self._judged("hr", fine[_index(hr, query)], hr, split, 1, margin),
             inner,
             inner[:0] if hr is None else inner[_index(hr, query)],
             sum(target.days.shape[1] for target in targets if target is not None),
         )
 
     def _judged(
-        self, role: Literal["lr", "hr"], prediction: Tensor, target: Series, split: Split, factor: int
-    ) -> _Judged:
-        seen = as_observed(prediction, self.get_buffer(f"{role}_taps"), factor, self.config.margin)
+        self, role: Literal["lr", "hr"], prediction: Tensor, target: Series, split: Split, factor: int, margin: int
+    ) -> Judged:
+        seen = as_observed(prediction, self.get_buffer(f"{role}_taps"), factor, margin)
         inner = target.crop(self.config.margin // factor)
         dates, given = (split.lr_target, split.lr_input) if role == "lr" else (split.hr_target, split.hr_input)
-        return _Judged(seen, inner.values[0], inner.usable()[0], inner.days[0], _given(dates, given, target))
+        return Judged(seen, inner.values[0], inner.usable()[0], inner.days[0], _given(dates, given, target))
 
     # --- terms ---------------------------------------------------------------------------------------------------
 
@@ -283,7 +322,7 @@ class Objective(nn.Module):
         pixel = min(band.resolution for band in self.lr.bands)
         return [i for i, band in enumerate(self.lr.bands) if band.resolution <= pixel]
 
-    def _fidelity(self, judged: _Judged, bands: list[int]) -> Tensor | None:
+    def _fidelity(self, judged: Judged, bands: list[int]) -> Tensor | None:
         return fidelity(
             judged.prediction[:, bands],
             judged.target[:, bands],
@@ -292,7 +331,7 @@ class Objective(nn.Module):
             self.config.max_difference,
         )
 
-    def _triplet(self, judged: _Judged, bands: list[int]) -> Tensor | None:
+    def _triplet(self, judged: Judged, bands: list[int]) -> Tensor | None:
         pair = judged.prediction[:, bands], judged.target[:, bands]
         return triplet(*pair, judged.valid, judged.days, self.config.triplet_days, self.config.triplet_margin)
 
@@ -337,11 +376,6 @@ class Objective(nn.Module):
         days = torch.zeros(1, len(reference), device=reference.device)
         return append_ndvi(Series(reference[None], days), mean, std, red, nir).values[0]
 
-    def _decorrelation(self, tokens: Tensor, terms: Terms) -> list[Tensor]:
-        if not self.config.decorrelation_weight:
-            return []
-        return _add(terms, "decorrelation_loss", decorrelation(tokens), self.config.decorrelation_weight)
-
 
 def _add(terms: Terms, name: str, value: Tensor | None, weight: float) -> list[Tensor]:
     """Note a value and its weighted value; the latter is returned, or nothing where there is no value."""
@@ -356,13 +390,6 @@ def _only(series: Series, i: int) -> Series:
     return Series(
         series.values[i : i + 1], series.days[i : i + 1], None if series.valid is None else series.valid[i : i + 1]
     )
-
-
-def _encoded(net: TamrfsitsNet, lr: Series | None, hr: Series | None) -> Tensor:
-    inputs = [(s.values, s.days, role) for s, role in ((lr, "lr"), (hr, "hr")) if s is not None]
-    if not inputs:
-        raise InputError("a split gives neither sensor to the network; give at least one, zero dates are legal")
-    return net.encoder(*inputs)  # type: ignore[no-any-return]
 
 
 def _index(target: Series, query: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ _TABLE = {
     "sen2like": "sitsfusion.methods.sen2like.method:Sen2Like",
     "spline": "sitsfusion.methods.temporal.spline:Spline",
     "spstfm": "sitsfusion.methods.stf_classical.spstfm:Spstfm",
-    "stair": "sitsfusion.methods.stair:Stair",
+    "stair": "sitsfusion.methods.stair.method:Stair",
     "starfm": "sitsfusion.methods.stf_classical.starfm:Starfm",
     "tamrfsits": "sitsfusion.methods.tamrfsits.method:Tamrfsits",
     "whittaker": "sitsfusion.methods.temporal.whittaker:Whittaker",

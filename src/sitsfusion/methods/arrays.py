@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import date
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -21,3 +24,11 @@ def block(values: Tensor, valid: Tensor | None = None) -> Block:
     array = values.float().cpu().numpy()
     seen = np.asarray(np.isfinite(array).all(axis=1)) if valid is None else valid.cpu().numpy()
     return Block(np.ascontiguousarray(array), np.ascontiguousarray(seen))
+
+
+def usable(cube: Cube, day: date, bands: Sequence[str]) -> Tensor:
+    """One image of a loaded cube: [b h w] float32, NaN where the pixel is not valid. A band may come repeatedly."""
+    unique = list(dict.fromkeys(bands))
+    frame = cube.select(bands=unique, dates=[day]).frame(0)
+    values = np.where(frame.valid, frame.values, np.float32(np.nan))
+    return torch.from_numpy(values[[unique.index(key) for key in bands]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import random
 import signal
 import subprocess
 from collections.abc import Callable
@@ -14,12 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sitsfusion.errors import MissingExtraError, RunError, WriteError
+from sitsfusion.errors import InputError, MissingExtraError, RunError, WriteError
+from sitsfusion.losses.tamrfsits import TASKS, Judged
 from sitsfusion.methods.tamrfsits.radiometry import physical
 from sitsfusion.samples import Sample
 from sitsfusion.simulate.gallery import write_png
 from sitsfusion.training.config import CallbacksConfig, LoggersConfig
-from sitsfusion.training.tamrfsits import TamrfsitsModule, standardised
+from sitsfusion.training.tamrfsits import VALIDATION_SEED, TamrfsitsModule, standardised
+from sitsfusion.training.tasks import HiddenDates
 from sitsfusion.weights.config import SensorInput
 
 try:
@@ -180,6 +183,81 @@ def _rgb(images: Tensor, bands: SensorInput) -> np.ndarray[Any, np.dtype[np.uint
     return row.permute(1, 2, 0).cpu().numpy()
 
 
+class ValidationMetrics(Callback):
+    """At validation, the error of each date and band over its clear pixels, averaged per native resolution.
+
+    Logged as `validation/rmse_{lr,hr}_{mae,clr}_{resolution}m`: root mean squared difference between an image and the
+    prediction as its sensor would see it, without the border, in reflectance or kelvin; mae are hidden dates, clr given
+    ones. The splits are those of the validation loss. Dates without a clear pixel do not count.
+
+    Raises:
+        InputError: another objective than tamrfsits, which hides no dates.
+    """
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        _hidden_dates(pl_module)
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._draws = random.Random(VALIDATION_SEED)  # noqa: S311  (not a secret)
+        module, _ = _hidden_dates(pl_module)
+        sensors = (("lr", module.weights.lr), ("hr", module.weights.hr))
+        names = [
+            f"validation/rmse_{role}_{task}_{resolution:g}m"
+            for role, bands in sensors
+            for task in ("mae", "clr")
+            for resolution in dict.fromkeys(band.resolution for band in bands.bands)
+        ]
+        self._sums = {name: torch.zeros(2, dtype=torch.float64, device=module.device) for name in names}
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Sample,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        module, task = _hidden_dates(pl_module)
+        sample = standardised(batch, module.weights)
+        splits = task.splits(sample, [self._draws] * len(sample))
+        for place in task.objective.judged(module.net, sample.lr, sample.hr, splits):
+            for role, judged in place.items():
+                self._add(role, judged, module.weights.lr if role == "lr" else module.weights.hr)
+
+    def _add(self, role: str, judged: Judged, bands: SensorInput) -> None:
+        for task in TASKS:
+            errors = rmse_per_date(judged.of(task), bands)  # [t c]
+            for i, band in enumerate(bands.bands):
+                known = errors[:, i][errors[:, i].isfinite()].double()
+                self._sums[f"validation/rmse_{role}_{task}_{band.resolution:g}m"] += torch.stack(
+                    [known.sum(), known.new_tensor(len(known))]
+                )
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for name, sums in self._sums.items():
+            total, count = trainer.strategy.reduce(sums, reduce_op="sum").tolist()
+            if count:
+                pl_module.log(name, total / count, sync_dist=True)  # the same in all processes
+
+
+def rmse_per_date(judged: Judged, bands: SensorInput) -> Tensor:
+    """Root mean squared difference of each date and band over its valid pixels: `[t c]`, physical units, else NaN."""
+    valid = judged.valid[:, None]  # [t 1 h w]
+    squares = torch.where(valid, judged.prediction - judged.target, 0).square().sum((2, 3))  # [t c]
+    unit = [band.std / band.scale for band in bands.bands]
+    return (squares / valid.sum((2, 3))).sqrt() * squares.new_tensor(unit)
+
+
+def _hidden_dates(module: LightningModule) -> tuple[TamrfsitsModule, HiddenDates]:
+    if isinstance(module, TamrfsitsModule) and isinstance(module.task, HiddenDates):
+        return module, module.task
+    raise InputError(
+        "callbacks.validation_metrics compares hidden and given dates, which this training_module does not have: "
+        "choose the objective tamrfsits, or callbacks.validation_metrics=false"
+    )
+
+
 def callbacks(config: CallbacksConfig, folder: Path, requeue: bool) -> list[Callback]:
     """The callbacks of a run in `folder`; those that save come last."""
     checkpoints = folder / CHECKPOINTS
@@ -188,6 +266,8 @@ def callbacks(config: CallbacksConfig, folder: Path, requeue: bool) -> list[Call
         found.append(EMAWeightAveraging(decay=config.ema_decay))
     if config.pictures_every_n_epochs is not None:
         found.append(Pictures(folder / PICTURES, config.pictures_every_n_epochs))
+    if config.validation_metrics:
+        found.append(ValidationMetrics())
     name = "{epoch:04d}-{step:07d}"
     if config.save_top_k:
         # saved whenever validation ends

@@ -197,6 +197,8 @@ class CallbacksConfig(_Strict):
         last_every_n_steps: how often `last.ckpt`, from which a run resumes, is replaced.
         permanent_every_n_epochs: a checkpoint that stays; None for none.
         pictures_every_n_epochs: validation pictures; None for none.
+        validation_metrics: errors at hidden and at given dates (`callbacks.ValidationMetrics`); for the tamrfsits
+            objective. The network runs once more on each validation batch.
         ema_decay: decay of the moving average of the weights, which is then what is validated and exported; None: off.
         progress_bar: shown in the terminal.
     """
@@ -205,6 +207,7 @@ class CallbacksConfig(_Strict):
     last_every_n_steps: PositiveInt = 500
     permanent_every_n_epochs: PositiveInt | None = 10
     pictures_every_n_epochs: PositiveInt | None = None
+    validation_metrics: bool = False
     ema_decay: Fraction | None = None
     progress_bar: bool = True
 

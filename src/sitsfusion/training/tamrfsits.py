@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torch.optim import Adam
+from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from sitsfusion.errors import CheckpointError, MissingExtraError, RunError
@@ -30,13 +30,15 @@ except ImportError as error:
     raise MissingExtraError("training", "train") from error
 
 NAN_BATCH = "nan_batch.pt"
+SKIPPED_ENTRY = "skipped_steps"
 
 VALIDATION_SEED = 42
+MAX_SKIPPED = 10  # steps in a row without a finite gradient
 Terms = dict[str, Tensor]
 
 
 class DivergedError(RunError):
-    """The loss is NaN or infinite; the batch and the weights that gave it are saved."""
+    """The loss, or the gradient of step after step, is NaN or infinite; the batch and the weights are saved."""
 
 
 class Task(Protocol):
@@ -82,6 +84,9 @@ def standardised(sample: Sample, weights: TamrfsitsWeights) -> Sample:
 class TamrfsitsModule(LightningModule):
     """Trains a `TamrfsitsNet`.
 
+    A step whose loss is finite and whose gradient is not changes nothing; such steps are counted
+    (`train/skipped_steps`).
+
     Everything random in a training step follows from (seed, step, process), so that a resumed run repeats nothing
     and skips nothing. The split of a sample follows from its place in the run, whatever the number of processes.
 
@@ -93,7 +98,7 @@ class TamrfsitsModule(LightningModule):
         folder: of the run; a batch that makes the loss NaN is saved there.
 
     Raises:
-        DivergedError: while training, a loss that is not finite.
+        DivergedError: while training, a loss that is not finite, or ten gradients in a row that are not.
     """
 
     def __init__(
@@ -110,6 +115,8 @@ class TamrfsitsModule(LightningModule):
         self.seed, self.folder = seed, folder
         self.net = TamrfsitsNet(weights.architecture)
         self._validation_draws = random.Random(VALIDATION_SEED)  # noqa: S311  (not a secret)
+        self._skipped, self._skipped_in_a_row = 0, 0
+        self._judged: tuple[Sample, Terms] | None = None  # of the step under way
 
     def configure_optimizers(self) -> Any:
         options = self.options
@@ -127,9 +134,24 @@ class TamrfsitsModule(LightningModule):
             # One process skips the step: no gradient, no change. Several must all exchange gradients.
             return None if self.trainer.world_size == 1 else self._zero()
         if not bool(torch.isfinite(terms["total_loss"])):
-            self._stop(batch, terms)
+            self._stop(f"the loss of step {self.global_step} is not finite", batch, terms)
         self._log("train", terms, len(batch))
+        self._judged = batch, terms
         return terms["total_loss"]
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        gradients = [p.grad for p in self.net.parameters() if p.grad is not None]
+        if not gradients or bool(torch.stack([g.isfinite().all() for g in gradients]).all()):
+            self._skipped_in_a_row = 0
+        else:
+            # None, not 0: with a gradient of 0, Adam would still move by its momentum.
+            optimizer.zero_grad(set_to_none=True)
+            self._skipped, self._skipped_in_a_row = self._skipped + 1, self._skipped_in_a_row + 1
+            if self._skipped_in_a_row == MAX_SKIPPED and self._judged is not None:
+                what = f"the gradients of the last {MAX_SKIPPED} steps are not finite though their losses are"
+                self._stop(f"{what}; the last is step {self.global_step}", *self._judged)
+        self._judged = None
+        self.log("train/skipped_steps", float(self._skipped))
 
     def on_validation_epoch_start(self) -> None:
         # The same splits at every validation.
@@ -144,10 +166,12 @@ class TamrfsitsModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[WEIGHTS_ENTRY] = self.weights.model_dump_json()
+        checkpoint[SKIPPED_ENTRY] = self._skipped
 
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
         found = TamrfsitsWeights.model_validate_json(checkpoint[WEIGHTS_ENTRY])
         require_same_network(found, self.weights, "the checkpoint")
+        self._skipped = checkpoint.get(SKIPPED_ENTRY, 0)
 
     def _terms(self, batch: Sample, draws: Sequence[random.Random]) -> Terms | None:
         return self.task(self.net, standardised(batch, self.weights), draws)
@@ -162,7 +186,7 @@ class TamrfsitsModule(LightningModule):
     def _zero(self) -> Tensor:
         return torch.stack([p.sum() for p in self.net.parameters() if p.requires_grad]).sum() * 0
 
-    def _stop(self, batch: Sample, terms: Terms) -> None:
+    def _stop(self, what: str, batch: Sample, terms: Terms) -> None:
         series = {"lr": batch.lr, "hr": batch.hr} | dict(zip(("lr_truth", "hr_truth"), batch.truth or (), strict=False))
         file = self.folder / NAN_BATCH
         content: dict[str, Any] = {
@@ -176,7 +200,7 @@ class TamrfsitsModule(LightningModule):
         torch.save(content, file)
         found = ", ".join(f"{name} {value.item():g}" for name, value in content["terms"].items())
         raise DivergedError(
-            f"the loss of step {self.global_step} is not finite ({found}); its batch and the weights are in {file}. "
+            f"{what} ({found}); its batch and the weights are in {file}. "
             "Look for wrong units or unmasked no-data in the batch, or lower the learning rate "
             "(training_module.optimiser.learning_rate), clip gradients, or use precision 32-true"
         )

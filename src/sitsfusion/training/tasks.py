@@ -32,10 +32,13 @@ class HiddenDates(nn.Module):
 
     def forward(self, net: TamrfsitsNet, sample: Sample, draws: Sequence[random.Random]) -> Terms | None:
         """Terms of standardised samples, one generator each; None if there is none."""
-        days = zip(real_days(sample.lr), real_days(sample.hr), draws, strict=True)
-        splits = [draw_split(self.pool, lr, hr, rng) for lr, hr, rng in days]
-        terms: Terms | None = self.objective(net, sample.lr, sample.hr, splits)
+        terms: Terms | None = self.objective(net, sample.lr, sample.hr, self.splits(sample, draws))
         return terms
+
+    def splits(self, sample: Sample, draws: Sequence[random.Random]) -> list[Split]:
+        """What is hidden of each place, drawn by one generator each."""
+        days = zip(real_days(sample.lr), real_days(sample.hr), draws, strict=True)
+        return [draw_split(self.pool, lr, hr, rng) for lr, hr, rng in days]
 
 
 class KnownTruth(nn.Module):

@@ -14,7 +14,7 @@ from sitsfusion.methods.dms import sharpener as dms
 from sitsfusion.methods.dms.upsampling import Enlargement
 from sitsfusion.methods.sen2like import fusion
 from sitsfusion.methods.sen2like.method import fractional_year
-from sitsfusion.methods.stair import difference_fusion
+from sitsfusion.methods.stair.fusion import difference_fusion
 from sitsfusion.methods.temporal import harmonic, spline, whittaker
 from sitsfusion.methods.temporal.base import Pixels
 from sitsfusion.ops import nbar, sbaf, series_ops

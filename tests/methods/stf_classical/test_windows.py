@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from sitsfusion.methods.stf_classical import splines
 from sitsfusion.methods.stf_classical.blocks import block_means, local_regression, spread
-from sitsfusion.methods.stf_classical.clusters import classify, k_means
 from sitsfusion.methods.stf_classical.efast import cloud_distance, interpolate, kept_images
 from sitsfusion.methods.stf_classical.significance import critical_r2
 from sitsfusion.methods.stf_classical.sparse import learn, sparse_codes
 from sitsfusion.methods.stf_classical.spstfm import joined, patch_starts, patches
 from sitsfusion.methods.stf_classical.windows import box_sum, mirrored, most_similar, padded, rings
+from sitsfusion.ops.clusters import classify, gap_count, k_means
 
 pytestmark = pytest.mark.smoke
 SIDES = st.integers(1, 12)
@@ -113,6 +113,15 @@ def test_clusters_are_found_and_few_samples_make_few() -> None:
     assert len(k_means(np.ones((8, 2)), 3, seed=0)) == 1
     image = torch.tensor([[[0.0, 9.0, torch.nan]], [[0.1, 8.0, 1.0]]])
     assert classify(image, torch.from_numpy(centres)).tolist() == [[0, 2, -1]]
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_the_gap_statistic_counts_heaps(count: int) -> None:
+    rng = np.random.default_rng(count)
+    middles = np.array([[0.0, 0.0], [8.0, 1.0], [1.0, 9.0], [9.0, 10.0]])[:count]
+    samples = np.concatenate([m + rng.normal(0, 0.3, (60, 2)) for m in middles])
+    assert gap_count(samples, 6, seed=0) == count
+    assert gap_count(np.ones((9, 2)), 6, seed=0) == 1
 
 
 def test_the_significance_of_a_correlation_is_that_of_tables() -> None:

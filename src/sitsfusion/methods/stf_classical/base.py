@@ -14,10 +14,10 @@ from torch import Tensor
 
 from sitsfusion.cube import Cube
 from sitsfusion.errors import GridError, InputError
-from sitsfusion.methods.arrays import block
+from sitsfusion.methods.arrays import block, usable
 from sitsfusion.methods.base import Block, Local, Method, MethodPlan, Options, Refusal, State, Step, Tile
 from sitsfusion.methods.stf_classical import statistics
-from sitsfusion.methods.stf_classical.images import Images, Place, usable
+from sitsfusion.methods.stf_classical.images import Images, Place
 from sitsfusion.methods.stf_classical.pairs import (
     Choice,
     check_references,

@@ -19,12 +19,13 @@ from torch.nn import functional as F
 
 from sitsfusion.cube import Cube
 from sitsfusion.dates import days_since, distance
+from sitsfusion.methods.arrays import usable
 from sitsfusion.methods.base import Card, MethodPlan, State, Step, Tile
 from sitsfusion.methods.stf_classical.base import CoarseFineMethod, CoarseFineOptions, references
 from sitsfusion.methods.stf_classical.blocks import block_means
-from sitsfusion.methods.stf_classical.images import Place, usable
+from sitsfusion.methods.stf_classical.images import Place
 from sitsfusion.methods.stf_classical.pairs import Choice, usable_days
-from sitsfusion.methods.stf_classical.statistics import strips
+from sitsfusion.methods.strips import strips
 from sitsfusion.ops.resample import bilinear
 from sitsfusion.scene import Scene
 

@@ -20,9 +20,9 @@ from sitsfusion.methods.base import Card, MethodPlan, State, Step
 from sitsfusion.methods.stf_classical import fsdaf_classes, splines
 from sitsfusion.methods.stf_classical.base import PairMethod, PairOptions
 from sitsfusion.methods.stf_classical.blocks import block_means, spread
-from sitsfusion.methods.stf_classical.clusters import classify
 from sitsfusion.methods.stf_classical.images import Images
 from sitsfusion.methods.stf_classical.windows import box_sum, most_similar, padded
+from sitsfusion.ops.clusters import classify
 from sitsfusion.query import Query
 from sitsfusion.scene import Scene
 

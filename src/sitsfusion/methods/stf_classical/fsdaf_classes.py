@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from math import ceil, lcm, sqrt
+from math import lcm
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,20 +19,19 @@ from torch import Tensor
 
 from sitsfusion.errors import InputError
 from sitsfusion.grid import Window
+from sitsfusion.methods.arrays import usable
 from sitsfusion.methods.base import Step
 from sitsfusion.methods.stf_classical import splines
 from sitsfusion.methods.stf_classical.base import coarse_days, references
 from sitsfusion.methods.stf_classical.blocks import block_means
-from sitsfusion.methods.stf_classical.clusters import classify, k_means
-from sitsfusion.methods.stf_classical.images import usable
-from sitsfusion.methods.stf_classical.statistics import strips
+from sitsfusion.methods.strips import sample_step, sampled, strips
+from sitsfusion.ops.clusters import classify, k_means
 from sitsfusion.scene import Scene
 
 if TYPE_CHECKING:
     from sitsfusion.methods.stf_classical.fsdaf import FsdafOptions
 
 KEYS = ("centres", "rates", "low", "high")
-_SAMPLES = 20_000
 _FEWEST_FRACTION = 0.01
 
 Array = NDArray[np.float64]
@@ -161,13 +160,10 @@ class Survey:
 
     def _samples(self, day: date) -> Array:
         """Usable fine pixels [n b] on a regular grid of at most about 20 000."""
-        height, width = (side * self.scene.per_cell("fine") for side in self.scene.size)
-        every = max(1, ceil(sqrt(height * width / _SAMPLES)))
-        found = []
+        every, found = sample_step(self.scene), []
         for window in strips(self.scene):
-            image = self._image("fine", day, window)
-            first = -(window.row * self.scene.per_cell("fine")) % every
-            part = image[:, first::every, ::every].flatten(1).T
+            row = window.row * self.scene.per_cell("fine")
+            part = sampled(self._image("fine", day, window), row, every).T
             found.append(part[part.isfinite().all(1)].numpy())
         samples = np.concatenate(found)
         if not len(samples):

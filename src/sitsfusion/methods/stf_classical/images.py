@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -11,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sitsfusion.cube import Cube
 from sitsfusion.grid import Window
 from sitsfusion.methods.base import State, Tile
 from sitsfusion.methods.stf_classical.blocks import block_means
@@ -102,11 +100,3 @@ def on_fine(image: Tensor, place: Place, method: str) -> Tensor:
 def taps(method: str) -> int:
     """Coarse pixels beyond its own that a resampled fine pixel depends on, and one for cut cells."""
     return _TAPS[method] + 1
-
-
-def usable(cube: Cube, day: date, bands: Sequence[str]) -> Tensor:
-    """One image of a loaded cube: [b h w] float32, NaN where the pixel is not valid. A band may come repeatedly."""
-    unique = list(dict.fromkeys(bands))
-    frame = cube.select(bands=unique, dates=[day]).frame(0)
-    values = np.where(frame.valid, frame.values, np.float32(np.nan))
-    return torch.from_numpy(values[[unique.index(key) for key in bands]])

@@ -19,11 +19,12 @@ from torch.nn import functional as F
 
 from sitsfusion.errors import InputError
 from sitsfusion.grid import Window
+from sitsfusion.methods.arrays import usable
 from sitsfusion.methods.base import Card, MethodPlan, State, Step
 from sitsfusion.methods.stf_classical.base import GriddedOptions, PairMethod, PairOptions, coarse_days, references
-from sitsfusion.methods.stf_classical.images import Images, Pair, Place, on_fine, taps, usable
+from sitsfusion.methods.stf_classical.images import Images, Pair, Place, on_fine, taps
 from sitsfusion.methods.stf_classical.sparse import Dictionaries, learn, sparse_codes
-from sitsfusion.methods.stf_classical.statistics import strips
+from sitsfusion.methods.strips import strips
 from sitsfusion.scene import Scene
 
 if TYPE_CHECKING:

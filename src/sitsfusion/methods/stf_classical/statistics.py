@@ -1,27 +1,16 @@
-"""Quantities of the whole scene, read strip by strip: memory does not grow with the scene."""
+"""Mean and spread of whole images."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sitsfusion.errors import InputError
-from sitsfusion.grid import Window
+from sitsfusion.methods.strips import strips
 from sitsfusion.scene import Scene
-
-_STRIP_PIXELS = 2**21
-
-
-def strips(scene: Scene, align: int = 1) -> Iterator[Window]:
-    """The scene from top to bottom, in cells; strips begin at multiples of `align` cells."""
-    height, width = scene.size
-    n = max(scene.per_cell(role) for role in scene.cubes)
-    rows = max(align, _STRIP_PIXELS // (width * n * n) // align * align)
-    for row in range(0, height, rows):
-        yield Window(row, 0, rows, width).clipped(scene.size)
 
 
 def of_references(
