@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sitsfusion.methods.stair.gaps import Search
 from sitsfusion.methods.stf_classical.significance import critical_r2
 
+Image = NDArray[Any]
 Pairs = Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]]
 Where = Sequence[tuple[int, int]]
 
@@ -170,6 +172,63 @@ def estarfm_python(pairs: Pairs, coarse: NDArray[Any], std: NDArray[Any], window
             values.append((t[0] * moved[0] + t[1] * moved[1]) / sum(t))
         out.append(values)
     return np.array(out)
+
+
+def fit_fc_numpy(fine: Image, images: Image, window: int, similar: int, where: Where) -> Image:
+    """The spatial filter of Fit-FC: `images [c h w]` averaged over the most similar pixels of `fine [b h w]`."""
+    radius = window // 2
+    searched, averaged = (
+        np.pad(a, ((0, 0), (radius, radius), (radius, radius)), mode="reflect") for a in (fine, images)
+    )
+    ys, xs = np.ogrid[-radius : radius + 1, -radius : radius + 1]
+    near = 1 / (1 + np.hypot(ys, xs).ravel() / radius)
+    out = np.empty((len(where), len(images)))
+    for n, (row, column) in enumerate(where):
+        here = slice(row, row + window), slice(column, column + window)
+        apart = np.abs(searched[:, *here] - fine[:, row, column, None, None]).mean(0).ravel()
+        best = np.argsort(apart, kind="stable")[:similar]
+        out[n] = averaged[:, *here].reshape(len(images), -1)[:, best] @ near[best] / near[best].sum()
+    return out
+
+
+def fsdaf_numpy(fine: Image, change: Image, limit: Image, radius: int, similar: int, where: Where) -> Image:
+    """Step 7 of FSDAF: `fine [b h w]` plus the mean change of similar pixels; `limit [b]`. No data range."""
+    _, height, width = fine.shape
+    out = np.empty((len(where), len(fine)))
+    for n, (row, column) in enumerate(where):
+        top, left = max(row - radius, 0), max(column - radius, 0)
+        here = slice(top, row + radius + 1), slice(left, column + radius + 1)
+        ys, xs = np.ogrid[top : min(row + radius + 1, height), left : min(column + radius + 1, width)]
+        centre = fine[:, row, column, None, None]
+        apart = np.abs(fine[:, *here] - centre)
+        alike = (apart < limit[:, None, None]).all(0)
+        score = np.where(alike, (apart / np.abs(centre).clip(min=1)).sum(0), np.inf).ravel()
+        best = np.argsort(score, kind="stable")[:similar]
+        weight = 1 / ((1 + np.hypot(ys - row, xs - column).ravel()[best] / radius) * (1 + score[best]))
+        mean = change[:, *here].reshape(len(change), -1)[:, best] @ weight / weight.sum()
+        out[n] = fine[:, row, column] + mean
+    return out
+
+
+def stair_numpy(image: Image, other: Image, classes: Image, line: Image, search: Search, where: Where) -> Image:
+    """Gaps of `image [b h w]` at `where` filled from `other`, with `line [k b 2]` of each class."""
+    slope, offset = (line[classes, :, i].transpose(2, 0, 1) for i in (0, 1))
+    expected = slope * other + offset
+    errors = image - expected
+    seen = np.isfinite(errors).all(0)
+    out = np.empty((len(where), len(image)))
+    for n, (row, column) in enumerate(where):
+        for radius in search.radii:
+            top, left = max(row - radius, 0), max(column - radius, 0)
+            here = slice(top, row + radius + 1), slice(left, column + radius + 1)
+            alike = seen[here] & (classes[here] == classes[row, column])
+            if alike.sum() >= search.neighbours:
+                break
+        apart = ((other[:, *here] - other[:, row, column, None, None]) ** 2).sum(0)[alike]
+        best = np.argsort(apart, kind="stable")[: search.neighbours]
+        mean = errors[:, *here][:, alike][:, best].mean(1) if len(best) else 0.0
+        out[n] = expected[:, row, column] + mean
+    return out
 
 
 LOOPS: dict[tuple[str, str], Callable[..., NDArray[Any]]] = {

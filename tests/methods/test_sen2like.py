@@ -13,9 +13,10 @@ import torch
 from sitsfusion import methods
 from sitsfusion.engine.job import Job, Resources, plan_job
 from sitsfusion.engine.outputs import OutputSpec
+from sitsfusion.engine.run import job_runtime
 from sitsfusion.engine.survey import with_clear_shares
-from sitsfusion.errors import InputError
-from sitsfusion.methods.sen2like import fusion
+from sitsfusion.errors import GridError, InputError
+from sitsfusion.methods.sen2like import fusion, geometry
 from sitsfusion.methods.sen2like.method import fractional_year
 from sitsfusion.ops import nbar, sbaf
 from sitsfusion.ops.resample import bilinear, nearest
@@ -136,3 +137,70 @@ def test_at_the_nadir_under_the_normal_sun_nothing_changes() -> None:
 def test_fractional_years() -> None:
     assert fractional_year(date(2020, 12, 31)) == 2021
     assert fractional_year(date(2021, 1, 1)) == pytest.approx(2021 + 1 / 365)
+
+
+# --- geometry check ------------------------------------------------------------------------------------------------
+
+
+def fields(rows: int, columns: int, side: int = 120) -> torch.Tensor:
+    """Fields of 20 x 20 quarter pixels as seen by pixels so many quarters further down and right: [h w]."""
+    rng = np.random.default_rng(3)
+    land = np.kron(rng.uniform(0.05, 0.4, (28, 28)), np.ones((20, 20)))
+    here = land[20 + rows : 20 + rows + 4 * side, 20 + columns : 20 + columns + 4 * side]
+    return torch.from_numpy(here.reshape(side, 4, side, 4).mean((1, 3)))
+
+
+def shifted_scene(rows: int, columns: int) -> Scene:
+    """A fine image and a coarse one that sees the land so many quarters of its pixels further up and left."""
+    fine = cube("fine", (0,), (120, 120), bands=["B02", "B04"])
+    coarse = cube("coarse", (5,), (120, 120), bands=["B02", "B04"])
+    pictures = {"fine": fields(0, 0).repeat_interleave(3, 0).repeat_interleave(3, 1), "coarse": fields(rows, columns)}
+    return Scene(
+        {
+            role: type(c).from_array(
+                np.broadcast_to(pictures[role].numpy().astype(np.float32), c.shape).copy(),
+                sensor=c.sensor,
+                bands=c.bands,
+                grid=c.grid,
+                dates=c.dates,
+            )
+            for role, c in {"fine": fine, "coarse": coarse}.items()
+        }
+    )
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(0, 0), (3, -2), (-7, 5)])
+def test_the_shift_between_two_images_is_measured(rows: int, columns: int) -> None:
+    found = geometry.offset(fields(0, 0), fields(rows, columns))
+    assert found is not None
+    assert found.points >= geometry.FEWEST
+    assert (found.rows, found.columns) == pytest.approx((-rows / 4, -columns / 4), abs=0.02)
+    assert found.rmse_rows == pytest.approx(abs(rows) / 4, abs=0.05)
+
+
+def test_a_cloud_does_not_move_the_measured_shift() -> None:
+    first, second = fields(0, 0), fields(2, 0)
+    first[:20] = torch.nan
+    second[:, :10] = torch.nan
+    found = geometry.offset(first, second)
+    assert found is not None
+    assert (found.rows, found.columns) == pytest.approx((-0.5, 0), abs=0.05)
+
+
+def test_images_without_common_corners_have_no_shift() -> None:
+    noise = np.random.default_rng(0).random((2, 120, 120))
+    assert geometry.offset(*torch.from_numpy(noise)) is None
+    assert geometry.offset(torch.ones(60, 60), torch.ones(60, 60)) is None
+    assert geometry.offset(torch.full((60, 60), torch.nan), torch.ones(60, 60)) is None
+
+
+def test_a_coarse_image_too_far_off_is_refused_and_others_are_reported() -> None:
+    scene = shifted_scene(2, 0)
+    job = job_of(scene, days(5), mode="full", max_offset=20)
+    state = job.method.calibrate(scene, job.plan, job_runtime(job))
+    np.testing.assert_allclose(state["offsets"], [[-0.5, 0]], atol=0.02)
+    job = job_of(scene, days(5), mode="full", max_offset=10)
+    with pytest.raises(
+        GridError, match=r"2022-01-06 lies 1[45]\.\d off .* 2022-01-01 .* allowed are 10 \(max_offset\)"
+    ):
+        job.method.calibrate(scene, job.plan, job_runtime(job))

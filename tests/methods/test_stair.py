@@ -17,9 +17,10 @@ from sitsfusion.engine.job import Job, Resources, plan_job
 from sitsfusion.engine.outputs import OutputSpec
 from sitsfusion.engine.run import job_runtime
 from sitsfusion.errors import InputError, PlanError
-from sitsfusion.methods.stair import alignment
+from sitsfusion.methods.stair import alignment, survey
 from sitsfusion.methods.stair.fusion import difference_fusion
 from sitsfusion.methods.stair.gaps import Search, fill
+from sitsfusion.methods.strips import strips
 from sitsfusion.query import query_of
 from sitsfusion.scene import Scene
 from tests.battery import assemble
@@ -144,7 +145,7 @@ def cloudy(scene: Scene, clouds: dict[str, dict[int, tuple[slice, slice]]]) -> S
 def test_full_mode_gives_back_clear_fine_pixels_and_fills_their_gaps_by_class() -> None:
     scene, truth = changing()
     hole = (slice(6, 11), slice(7, 13))
-    found = assemble(job_of(cloudy(scene, {"fine": {2: hole}}), days(10), **FULL | {"clusters": None}))["fine"]
+    found = assemble(job_of(cloudy(scene, {"fine": {2: hole}}), days(10), **FULL))["fine"]
     assert found.valid.all()
     np.testing.assert_allclose(found.values[0], truth[10], atol=1e-5)
 
@@ -175,9 +176,10 @@ def test_full_mode_leaves_clouds_of_coarse_images_out() -> None:
 
 def test_a_shifted_coarse_image_is_found_and_moved_back() -> None:
     scene, _ = changing(shift=2)
-    job = job_of(scene, days(3), **FULL)
+    job = job_of(scene, days(3), **FULL | {"clusters": None, "most_clusters": 4})
     state = job.method.calibrate(scene, job.plan, job_runtime(job))
     assert state["shifts"].tolist() == [[-2, 0]] * len(COARSE)
+    assert 1 <= len(state["centres"]) <= 4
     slope, offset = state["line"][:, 0]
     assert slope == pytest.approx(1 / 0.8, rel=1e-3)
     assert offset == pytest.approx(-0.01 / 0.8, abs=1e-3)
@@ -185,6 +187,18 @@ def test_a_shifted_coarse_image_is_found_and_moved_back() -> None:
     state = plain.method.calibrate(scene, plain.plan, job_runtime(plain))
     assert (state["shifts"] == 0).all()
     assert state["line"].tolist() == [[1.0], [0.0]]
+
+
+def test_what_is_learnt_does_not_depend_on_the_strips_it_is_read_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene, _ = changing(shift=1)
+    scene = cloudy(scene, {"fine": {0: (slice(3, 17), slice(0, 9)), 2: (slice(0, 9), slice(5, 20))}})
+    job = job_of(scene, days(3), **FULL)
+    whole = job.method.calibrate(scene, job.plan, job_runtime(job))
+    monkeypatch.setattr(survey, "strips", lambda scene, pixels=0: strips(scene, pixels=3 * scene.size[1] * 9))
+    cut = job.method.calibrate(scene, job.plan, job_runtime(job))
+    assert whole.keys() == cut.keys()
+    for name, found in whole.items():
+        np.testing.assert_allclose(cut[name], found, rtol=1e-6, atol=1e-9)
 
 
 @settings(max_examples=20, deadline=None)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from sitsfusion.cli import jobs, show, simulate, train  # noqa: F401  (importing them registers their commands)
+from sitsfusion.cli import evaluate, jobs, show, simulate, train  # noqa: F401  (importing them registers their commands)
 from sitsfusion.cli.app import app, err, exit_code
 from sitsfusion.cli.dataset import dataset
 from sitsfusion.errors import SitsFusionError
-
 
 app.add_typer(dataset)
 

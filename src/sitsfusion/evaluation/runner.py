@@ -163,6 +163,9 @@ def _run_case(
 def _predict_and_score(
     case: Case, spec: MethodSpec, division: Division, truth: Truth | None, out: Path, settings: Settings, identity: str
 ) -> Result:
+    nothing = f"no predicted day of {case.name} has an observed image or a known truth to compare with"
+    if truth is None and not any(cube.dates for cube in division.targets.values()):
+        raise PlanError(nothing)
     method = methods.make(spec.name, spec.options)
     query, unable = _query(division, method)
     kind = "predictions" if settings.keep else "work"
@@ -174,7 +177,7 @@ def _predict_and_score(
     rows, profiles = score_prediction(prediction, division, truth, settings)
     missing = (*unable, *((one.role, str(one.day), one.reason) for one in prediction.missing))
     if not rows:
-        raise PlanError(f"no predicted day of {case.name} has an observed image or a known truth to compare with")
+        raise PlanError(nothing)
     provenance = dict(prediction.provenance)
     if not settings.keep:
         shutil.rmtree(folder, ignore_errors=True)
@@ -212,7 +215,8 @@ def score_prediction(
     Raises:
         InputError, GridError: grids or sizes on which a prediction cannot be scored.
     """
-    profiles, rows = Profiles(), []
+    profiles = Profiles()
+    rows: list[Row] = []
     for role, predicted in prediction.cubes.items():
         for compared in _compared(predicted, division, truth, role, settings):
             rows += _rows(compared, division, role)

@@ -1,7 +1,8 @@
 """Score one predicted image against an observed one, or against the truth: what `sitsfusion.metrics` needs for it.
 
 An observed image is compared as published (`metrics.scoring`): with the prediction as the sensor would see it. The
-truth is compared as it is, on the finest grid, clouds or not.
+truth is compared as it is, on the finest grid, clouds or not. Pixels whose filter would reach one that was not
+predicted do not count (beside the truth: those next to one).
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ def score_image(predicted: Frame, target: Frame, eye: Eye) -> Scores:
     count = [int(n) for n in found.errors.count]
     seen = degrade(image, eye.sensor.taps(), eye.sensor.factor)
     counted = inside(clear, eye.sensor.margin)
-    per_band = {**_errors(found), **_similarity(found, seen, observed, counted, eye)}
+    per_band = {**_errors(found, eye.sensor.brisque is not None), **_similarity(found, seen, observed, counted, eye)}
     return Scores(
         tuple(count),
         tuple(n / possible if possible else math.nan for n in count),
@@ -137,7 +138,7 @@ def score_image(predicted: Frame, target: Frame, eye: Eye) -> Scores:
 
 def truth_frame(values: NDArray[np.float32]) -> Frame:
     """The truth [c, h, w] as an image that is clear everywhere."""
-    return Frame(values, np.isfinite(values).all(axis=0))
+    return Frame(values, np.asarray(np.isfinite(values).all(axis=0)))
 
 
 def _known(target: Frame) -> Tensor:
@@ -149,11 +150,11 @@ def _known(target: Frame) -> Tensor:
     return torch.where(observed.isnan(), means, observed)
 
 
-def _errors(found: DateScores) -> dict[str, Tensor]:
+def _errors(found: DateScores, brisque: bool) -> dict[str, Tensor]:
     sums = found.errors
     errors = {"rmse": sums.rmse(), "nrmse": found.nrmse, "bias": sums.bias(), "mae": sums.mae(), "r2": sums.r2()}
     errors |= {"correlation": sums.correlation(), "frr": found.restoration.frr}
-    return errors | {"brisque": found.brisque, "target_brisque": found.target_brisque}
+    return errors | ({"brisque": found.brisque, "target_brisque": found.target_brisque} if brisque else {})
 
 
 def _similarity(found: DateScores, seen: Tensor, observed: Tensor, counted: Tensor, eye: Eye) -> Mapping[str, Tensor]:

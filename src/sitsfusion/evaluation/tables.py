@@ -19,6 +19,7 @@ from sitsfusion.errors import WriteError
 from sitsfusion.evaluation.results import FOLDER, KEYS, Result, Row, read_result, read_results
 
 GROUP = ("strategy", "reference", "group", "band_group")
+_NAMES = ("site", "strategy", "method", *KEYS)  # columns of a tidy row before its metrics
 HEADLINE = ("rmse", "sam")  # metrics shown in Markdown
 _RESAMPLES, _LEVEL = 1000, 0.95
 
@@ -90,8 +91,8 @@ def summarise(out: Path) -> Summary:
         shared.append(_common(results))
         for result in results:
             for row in result.tidy():
+                metrics |= dict.fromkeys(name for name in row if name not in _NAMES)
                 for metric, value in _scores(row):
-                    metrics[metric] = None
                     own[_key(row)].add(row["site"], metric, value)
     return Summary(tuple(metrics), own, _joined(shared, own))
 
@@ -150,7 +151,7 @@ def _merge(into: Tally, tally: Tally) -> None:
 
 def _scores(row: Row) -> Iterator[tuple[str, float]]:
     for name, value in row.items():
-        if name not in KEYS and isinstance(value, (int, float)) and math.isfinite(value):
+        if name not in _NAMES and isinstance(value, (int, float)) and math.isfinite(value):
             yield name, value
 
 
@@ -214,7 +215,7 @@ def _field(value: Any) -> Any:
 
 def _write_scores(file: Path, out: Path, metrics: Sequence[str]) -> None:
     """All rows, case by case: they may be more than fit in memory."""
-    names = ["site", "strategy", "method", *KEYS, *metrics]
+    names = [*_NAMES, *metrics]
     part = part_of(file)
     try:
         with part.open("w", newline="") as text:

@@ -113,12 +113,14 @@ def svm_score(scaled_features: Tensor, model: BrisqueModel) -> Tensor:
     """sum_j coef_j exp(-0.05 |features - sv_j|^2) + 153.591: `[... 36]` of `scaled` -> `[...]`."""
     vectors = model.support_vectors.to(scaled_features)
     apart = (scaled_features[..., None, :] - vectors).square().sum(-1)  # [... n]
-    return torch.exp(-GAMMA * apart) @ model.coefficients.to(scaled_features) + OFFSET
+    kernels: Tensor = torch.exp(-GAMMA * apart)
+    return torch.matmul(kernels, model.coefficients.to(scaled_features)) + OFFSET
 
 
 def scaled(found: Tensor) -> Tensor:
     """Features `[... 36]` on the scale of the training set, mostly in [-1, 1]."""
-    low, high = torch.tensor([float(n) for n in _RANGES.split()], dtype=found.dtype, device=found.device).view(-1, 2).T
+    ranges = torch.tensor([float(n) for n in _RANGES.split()], dtype=found.dtype, device=found.device).view(-1, 2)
+    low, high = ranges[:, 0], ranges[:, 1]
     return 2.0 * (found - low) / (high - low) - 1.0
 
 
@@ -131,7 +133,7 @@ def features(images: Tensor) -> Tensor:
     if images.ndim < 2 or min(images.shape[-2:]) < 2:
         raise InputError(f"BRISQUE needs images [... h w] of at least 2 x 2 pixels, found {tuple(images.shape)}")
     flat = images.reshape(-1, *images.shape[-2:])
-    found = [_both_scales(chunk) for chunk in flat.split(CHUNK)]
+    found = [_both_scales(chunk) for chunk in torch.split(flat, CHUNK)]
     out = torch.cat(found) if found else flat.new_zeros(0, FEATURES, dtype=torch.float64)
     out = torch.where(out.isfinite().all(1, keepdim=True), out, torch.nan)
     return out.reshape(*images.shape[:-2], FEATURES)

@@ -125,18 +125,20 @@ def _amplitude(image: Tensor, side: int) -> Tensor:
     The other half plane mirrors this one, and the rows of zeros need no transform.
     """
     half = torch.fft.rfft(image, n=2 * side, dim=1)[:, :side]  # [h n]
-    return torch.fft.fft(half, n=2 * side, dim=0).abs().flatten()
+    spectrum: Tensor = torch.fft.fft(half, n=2 * side, dim=0)
+    return spectrum.abs().flatten()
 
 
 @lru_cache(maxsize=4)
 def _rings(side: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Cells of the half plane `[2n n]` that lie in a ring: position, ring, weight; and each ring's sum of weights.
 
-    In float32, as published: rounding decides on which side of an edge a cell on it falls.
+    In float32, as published: rounding decides on which side of an edge a cell on it falls. The root is rounded
+    correctly (through float64), which the one of float32 is not on every machine.
     """
     f = torch.fft.fftfreq(2 * side, d=0.5, dtype=torch.float32, device=device)  # [2n], k / n
     edges = f[:side]
-    r = torch.sqrt(f[:, None].square() + edges[None, :].square()).flatten()
+    r = (f[:, None].square() + edges[None, :].square()).flatten().double().sqrt().float()
     above = torch.bucketize(r, edges)  # edges[above - 1] < r <= edges[above]
     inside = (above % 2 == 1) & (r < edges[above.clamp(max=side - 1)])
     cells = inside.nonzero()[:, 0]

@@ -15,9 +15,9 @@ from sitsfusion.errors import InputError
 
 
 def imresize(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resized images: `[... h w]` floating -> `[... size]`, rows first, same dtype and unit, neither clipped nor rounded.
+    """Resized images: `[... h w]` floating -> `[... size]`, same dtype and unit, neither clipped nor rounded.
 
-    NaN spreads to every output pixel whose kernel reaches it.
+    Rows come first. NaN spreads to every output pixel whose kernel reaches it.
 
     Raises:
         InputError: a size or an image without pixels.

@@ -77,7 +77,7 @@ GAUSSIAN = gaussian_window()
 
 @dataclass(frozen=True, eq=False)
 class LocalMoments:
-    """Per window, float64 `[... c h-size+1 w-size+1]`: means, variances (at least 0), covariance, and whether it counts."""
+    """Of each window, float64 `[... c h-size+1 w-size+1]`: means, variances (at least 0), covariance; if it counts."""
 
     mean_p: Tensor
     mean_t: Tensor
@@ -161,6 +161,8 @@ def scc_sums(prediction: Tensor, target: Tensor, valid: Tensor | None = None) ->
         InputError: shapes that do not match, an image smaller than 3 x 3.
     """
     used = used_samples(prediction, target, valid)
+    if min(target.shape[-2:]) < 3:
+        raise InputError(f"a spatial correlation needs at least 3 x 3 pixels, found {tuple(target.shape[-2:])}")
     counted = _whole_windows(used, 3)
     p, t = (_laplacian(torch.where(used, x, 0.0).double()) for x in (prediction, target))
     # Bands may be masked differently (NaN predictions): each is summed as an image of one band.
@@ -231,15 +233,13 @@ def filtered(x: Tensor, window: Window) -> Tensor:
 
 
 def _whole_windows(used: Tensor, size: int) -> Tensor:
-    """bool `[... h-size+1 w-size+1]`: every pixel of the window is used."""
+    """Bool `[... h-size+1 w-size+1]`: every pixel of the window is used."""
     unused = (~used).float().reshape(-1, 1, *used.shape[-2:])
     holes = F.max_pool2d(unused, size, stride=1)
     return (holes == 0).reshape(*used.shape[:-2], *holes.shape[-2:])
 
 
 def _laplacian(x: Tensor) -> Tensor:
-    if min(x.shape[-2:]) < 3:
-        raise InputError(f"a spatial correlation needs at least 3 x 3 pixels, found {tuple(x.shape[-2:])}")
     kernel = -torch.ones(1, 1, 3, 3, dtype=x.dtype, device=x.device)
     kernel[..., 1, 1] = 8.0
     flat = F.conv2d(x.reshape(-1, 1, *x.shape[-2:]), kernel)

@@ -160,7 +160,7 @@ def band_sums(prediction: Tensor, target: Tensor, valid: Tensor | None = None) -
     Args:
         prediction: `[... c h w]`, any unit; NaN samples are left out.
         target: same shape and unit.
-        valid: bool `[... h w]`: where the target is usable (and the pixel belongs to the tile's core); None: everywhere.
+        valid: bool `[... h w]`: where the target is usable (and the tile's core, if tiles overlap); None: everywhere.
 
     Returns:
         Sums `[... c]`.
@@ -176,7 +176,7 @@ def band_sums(prediction: Tensor, target: Tensor, valid: Tensor | None = None) -
 
 
 def used_samples(prediction: Tensor, target: Tensor, valid: Tensor | None) -> Tensor:
-    """bool `[... c h w]`: valid, and predicted (not NaN).
+    """Bool `[... c h w]`: valid, and predicted (not NaN).
 
     Raises:
         InputError: images that are not `[... c h w]` of one shape, a validity that is not their bool `[... h w]`.

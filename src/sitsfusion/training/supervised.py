@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sitsfusion.errors import InputError
-from sitsfusion.methods.tamrfsits.compensation import corrections, left_over, optics
+from sitsfusion.methods.tamrfsits.compensation import corrections, left_over, of_bands, optics
 from sitsfusion.methods.tamrfsits.radiometry import standardise
 from sitsfusion.nets.tamrfsits import TamrfsitsNet
 from sitsfusion.series import Series
@@ -49,7 +49,7 @@ class SupervisedObjective(nn.Module):
 
     def __init__(self, config: SupervisedConfig, weights: TamrfsitsWeights) -> None:
         super().__init__()
-        self.config, self.compensation = config, weights.compensation
+        self.config, self.compensation, self.inputs = config, weights.compensation, (weights.lr, weights.hr)
         self.ratio = weights.architecture.ratio
         for name, bands in (("lr", weights.lr), ("hr", weights.hr)):
             self.register_buffer(f"{name}_taps", optics(bands), persistent=False)
@@ -93,25 +93,35 @@ class SupervisedObjective(nn.Module):
 
         Dates without any clear pixel count as absent (so is what collation pads).
         """
-        lr, hr = _present(lr), _present(hr)
-        counts = (lr.days.shape[1], hr.days.shape[1])
-        asked = torch.cat([lr.days[0], hr.days[0], days]) if self.compensation else days
-        out = net(lr.values, lr.days, hr.values, hr.days, asked)[0]  # [n c H W]
+        lr, hr = present(lr), present(hr)
         if self.compensation is None:
+            out = net(lr.values, lr.days, hr.values, hr.days, days)[0]
             return out, out
+        plain, residuals = self.residuals(net, lr, hr, days)
+        more = [
+            corrections(left, clear, at, days, ratio, of_bands(bands, self.compensation))
+            for (left, clear, at), bands, ratio in zip(residuals, self.inputs, (self.ratio, 1), strict=True)
+        ]
+        return plain, plain + torch.cat(more, 1)
+
+    def residuals(
+        self, net: TamrfsitsNet, lr: Series, hr: Series, days: Tensor
+    ) -> tuple[Tensor, list[tuple[Tensor, Tensor, Tensor]]]:
+        """The network's output at `days` and, of each sensor, what its images say beyond it: residuals `[t c h w]`,
+        where they are known, and days `[t]`; one place (b = 1).
+        """
+        counts = (lr.days.shape[1], hr.days.shape[1])
+        out = net(lr.values, lr.days, hr.values, hr.days, torch.cat([lr.days[0], hr.days[0], days]))[0]  # [n c H W]
         at_lr, at_hr, plain = out.split([*counts, len(days)])
         bands = lr.values.shape[2]
-        more = [
-            corrections(
-                left_over(one.values[0], at, taps, ratio), self._clear(one, fill), one.days[0], days, ratio,
-                self.compensation,
-            )
-            for one, at, taps, fill, ratio in (
-                (lr, at_lr[:, :bands], self.lr_taps, self.lr_fill, self.ratio),
-                (hr, at_hr[:, bands:], self.hr_taps, self.hr_fill, 1),
-            )
-        ]  # fmt: skip
-        return plain, plain + torch.cat(more, 1)
+        found = []
+        for series, at, taps, fill, ratio in (
+            (lr, at_lr[:, :bands], self.lr_taps, self.lr_fill, self.ratio),
+            (hr, at_hr[:, bands:], self.hr_taps, self.hr_fill, 1),
+        ):
+            left = left_over(series.values[0], at, taps, ratio)
+            found.append((left, self._clear(series, fill), series.days[0]))
+        return plain, found
 
     @staticmethod
     def _clear(series: Series, fill: Tensor) -> Tensor:
@@ -124,7 +134,7 @@ def _place(series: Series, b: int) -> Series:
     return Series(series.values[one], series.days[one], series.usable()[one])
 
 
-def _present(series: Series) -> Series:
+def present(series: Series) -> Series:
     """The dates of one place (b = 1) that have a clear pixel."""
     seen = series.usable()[0].flatten(1).any(1)
     return Series(series.values[:, seen], series.days[:, seen], series.usable()[:, seen])

@@ -47,15 +47,26 @@ class BandSpec(_Frozen):
     mtf: Annotated[float, Field(ge=0, le=1)]
 
 
+class TemporalCompensation(_Frozen):
+    """Residual compensation in time (`ops.residuals`): the days after which an observation's weight has fallen to 1/e,
+    and the weight of the prediction itself, in observations of the same day.
+    """
+
+    decay_days: PositiveFloat = 8.0
+    shrink: PositiveFloat = 0.1
+
+
 class BandInput(BandSpec):
     """A band with its standardisation, in units of the scaled value.
 
-    `fill`: scaled value of what was never observed, where the band has its own.
+    `fill`: scaled value of what was never observed, where the band has its own; `compensation`: likewise, where the
+    weights have one.
     """
 
     mean: float
     std: PositiveFloat
     fill: float | None = None
+    compensation: TemporalCompensation | None = None
 
 
 class SensorInput(_Frozen):
@@ -88,15 +99,6 @@ class SensorInput(_Frozen):
     def keys(self) -> tuple[str, ...]:
         """Band keys in channel order."""
         return tuple(band.key for band in self.bands)
-
-
-class TemporalCompensation(_Frozen):
-    """Residual compensation in time (`ops.residuals`): the days after which an observation's weight has fallen to 1/e,
-    and the weight of the prediction itself, in observations of the same day.
-    """
-
-    decay_days: PositiveFloat = 8.0
-    shrink: PositiveFloat = 0.1
 
 
 class TamrfsitsWeights(_Frozen):

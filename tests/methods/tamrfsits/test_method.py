@@ -141,7 +141,10 @@ def test_a_missing_band_is_refused_unless_the_weights_can_do_without(
     lacking = Scene({"fine": scene["fine"], "coarse": scene["coarse"].select(bands=["B02", "B03", "B04", "LST"])})
     with pytest.raises(MissingBandError, match="B01, B05, B06, B07"):
         values(lacking, weights)
-    robust = seeded_weights(tmp_path, optional=["B01", "B05", "B06", "B07"])
+    out = OutputSpec(tmp_path / "o")
+    on_request = plan(lacking, DAYS, "tamrfsits", output=out, weights=weights, accept_missing=True)
+    assert any("NOT trained" in note for note in on_request.plan.notes)
+    robust = seeded_weights(tmp_path / "robust", optional=["B01", "B05", "B06", "B07"])
     assert np.isfinite(values(lacking, str(robust))["coarse"]).all()
 
 

@@ -1,7 +1,7 @@
 """The steps of the sen2like chain before fusion: inter-calibration, NBAR and spectral adjustment of one image.
 
-Out of scope: atmospheric correction (SMAC), top-of-atmosphere conversion and topographic correction; the inputs are
-surface reflectances.
+The geometry check is in `geometry`. Out of scope: atmospheric correction (SMAC), top-of-atmosphere conversion,
+co-registration and topographic correction; the inputs are surface reflectances.
 """
 
 from __future__ import annotations

@@ -9,15 +9,27 @@ with linear interpolation, and both images are compared at the pixel of the coar
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
+from math import hypot
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sitsfusion.errors import GridError
+from sitsfusion.grid import Window
+from sitsfusion.methods.arrays import usable
+from sitsfusion.methods.two_sensors import band_pairs, whole_ratio
+from sitsfusion.scene import Scene
+
 # The processor's settings: pixels unless said otherwise.
 _MOST_POINTS, _QUALITY, _APART, _BLOCK = 20_000, 0.1, 10, 15
 _WINDOW, _ROUNDS, _STEP, _RETURN = 25, 30, 0.03, 0.1
 _OUTLIER_SIGMAS, _OUTLIER_PIXELS = 3.0, 20.0
+# Side of the part of the scene that is looked at, coarse pixels.
+_SIDE = 2048
+# Points followed together, for memory.
+_CHUNK = 2000
 # Fewer points that are found again say nothing.
 FEWEST = 10
 
@@ -43,14 +55,11 @@ def offset(first: Tensor, second: Tensor) -> Offset | None:
     points = _corners(fine, usable)  # [n 2]
     if not len(points):
         return None
-    there = _track(fine, coarse, points)
-    back = _track(coarse, fine, there)
-    kept = (back - points).abs().amax(1) <= _RETURN
-    moved = _without_outliers((there - points)[kept])
+    parts = [points[start : start + _CHUNK] for start in range(0, len(points), _CHUNK)]
+    moved = _without_outliers(torch.cat([_moved(fine, coarse, part) for part in parts]))
     if len(moved) < FEWEST:
         return None
-    rows, columns = moved.mean(0).tolist()
-    rmse = moved.square().mean(0).sqrt().tolist()
+    (rows, columns), rmse = moved.mean(0).tolist(), moved.square().mean(0).sqrt().tolist()
     return Offset(rows, columns, rmse[0], rmse[1], len(moved))
 
 
@@ -58,14 +67,15 @@ def _laplacian(image: Tensor) -> Tensor:
     """Second derivatives over 5 x 5 pixels (Sobel's, of order 2), scaled to a spread of 1: [h w]."""
     smooth, second = (torch.tensor(k, dtype=torch.float64) for k in ([1, 4, 6, 4, 1], [1, 0, -2, 0, 1]))
     kernel = torch.outer(second, smooth) + torch.outer(smooth, second)
-    filled = image.double().nan_to_num(image[image.isfinite()].double().mean().item() if image.isfinite().any() else 0)
+    filled = image.double().nan_to_num(image.double().nanmean().nan_to_num(0.0).item())
     found = F.conv2d(F.pad(filled[None, None], (2, 2, 2, 2), "replicate"), kernel[None, None])[0, 0]
     return found / found.std().clamp(min=1e-12)
 
 
 def _inside(usable: Tensor) -> Tensor:
     """Pixels whose Laplacian is made of usable ones only."""
-    return -F.max_pool2d(-F.pad(usable.double(), (2, 2, 2, 2))[None], 5, stride=1)[0] > 0
+    share = F.avg_pool2d(F.pad(usable.double(), (2, 2, 2, 2))[None], 5, stride=1, divisor_override=1)[0]
+    return share == 25  # 5 x 5 pixels
 
 
 def _corners(image: Tensor, usable: Tensor) -> Tensor:
@@ -80,7 +90,15 @@ def _corners(image: Tensor, usable: Tensor) -> Tensor:
     chosen = (strength == peak) & (strength > _QUALITY * strength.max())
     points = chosen.nonzero()
     order = strength[chosen].argsort(descending=True, stable=True)[:_MOST_POINTS]
-    return points[order].double()
+    found: Tensor = points[order].double()
+    return found
+
+
+def _moved(first: Tensor, second: Tensor, points: Tensor) -> Tensor:
+    """Shifts [n 2] of those points that are followed to the second image and back to where they came from."""
+    there = _track(first, second, points)
+    back = _track(second, first, there)
+    return (there - points)[(back - points).abs().amax(1) <= _RETURN]
 
 
 def _track(first: Tensor, second: Tensor, points: Tensor) -> Tensor:
@@ -101,7 +119,7 @@ def _follow(first: Tensor, second: Tensor, points: Tensor, shift: Tensor) -> Ten
     normal = normal + 1e-9 * torch.eye(2, dtype=normal.dtype)
     for _ in range(_ROUNDS):
         difference = template - _windows(second[None], points + shift)[:, 0]
-        step = torch.linalg.solve(normal, (slopes @ difference[..., None]))[..., 0]
+        step = torch.linalg.solve(normal, slopes @ difference[..., None])[..., 0]
         shift = shift + step
         if bool((step.norm(dim=1) < _STEP).all()):
             break
@@ -136,3 +154,37 @@ def _without_outliers(moved: Tensor) -> Tensor:
             break
         moved = moved[near]
     return moved
+
+
+def check_offset(scene: Scene, day: date, fine_day: date, limit: float) -> Offset | None:
+    """The offset of a coarse image against a fine one in coarse pixels, by their red bands (else the first they share).
+
+    Looked at is the middle of the scene, at most 2048 coarse pixels a side.
+
+    Raises:
+        GridError: it is larger than `limit`, in the unit of the grid (m).
+    """
+    pairs = band_pairs(scene.cubes)
+    named = {band.common_name: band.key for band in scene["fine"].band_info() if band.key in pairs}
+    key, window = named.get("red", next(iter(pairs))), _middle(scene)
+    fine, coarse = (
+        usable(scene[role].window(window.scaled(scene.per_cell(role))), at, [band])
+        for role, at, band in (("fine", fine_day, key), ("coarse", day, pairs[key]))
+    )
+    found = offset(F.avg_pool2d(fine, whole_ratio(scene, "sen2like"))[0], coarse[0])
+    step = scene["coarse"].grid.affine.a
+    far = 0.0 if found is None else hypot(found.rows, found.columns) * step
+    if found is not None and far > limit:
+        down, right = found.rows * step, found.columns * step
+        raise GridError(
+            f"sen2like: the coarse image of {day} lies {far:.1f} off the fine image of {fine_day} "
+            f"(down {down:.1f}, right {right:.1f}; {found.points} points), "
+            f"allowed are {limit:g} (max_offset); register it to the fine images or leave it out"
+        )
+    return found
+
+
+def _middle(scene: Scene) -> Window:
+    most = max(1, _SIDE // scene.per_cell("coarse"))
+    height, width = (min(side, most) for side in scene.size)
+    return Window((scene.size[0] - height) // 2, (scene.size[1] - width) // 2, height, width)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
@@ -17,6 +18,7 @@ from sitsfusion.methods.base import Block, Card, Local, Method, MethodPlan, Opti
 from sitsfusion.methods.roles import to_output
 from sitsfusion.methods.sen2like import fusion
 from sitsfusion.methods.sen2like.chain import Chain, check_chain, harmonised, latitude_of
+from sitsfusion.methods.sen2like.geometry import check_offset
 from sitsfusion.methods.two_sensors import band_pairs, halo, on_fine_grid, paired_output, whole_ratio
 from sitsfusion.ops.resample import bilinear, nearest
 from sitsfusion.query import Output, Query
@@ -43,6 +45,9 @@ class Sen2LikeOptions(Options):
     nbar: bool = Field(False, description="full: correct to nadir view; every image must have its angles")
     sbaf: Literal["off", "static", "adaptive"] = Field(
         "static", description="full: adjust Landsat 8 and 9 bands to Sentinel-2A"
+    )
+    max_offset: float | None = Field(
+        None, gt=0, description="full: refuse coarse images that lie farther off the fine ones, m (default: no check)"
     )
 
 
@@ -86,8 +91,18 @@ class Sen2Like(Method):
         return halo(scene, step, fine=2 * whole_ratio(scene, "sen2like") if self._full else 1, coarse=1)
 
     def calibrate(self, scene: Scene, plan: MethodPlan, runtime: Runtime) -> State:
-        """The latitude of the scene, for NBAR."""
-        return {"latitude": np.array(self._chain(scene).latitude)}
+        """The latitude of the scene, for NBAR; with `max_offset`, the geometry check of every coarse image.
+
+        `offsets` [steps 2]: by how many coarse pixels each lies too low and too far right, NaN where too few points
+        are found in both images to tell.
+        """
+        found: dict[str, NDArray[np.float64]] = {"latitude": np.array(self._chain(scene).latitude)}
+        limit = self.options.max_offset
+        if self._full and limit is not None:
+            chosen = [(step.inputs["coarse"][0], step.inputs["fine"][-1]) for step in plan.steps]
+            offsets = [check_offset(scene, *days, limit) for days in chosen]
+            found["offsets"] = np.array([(o.rows, o.columns) if o else (np.nan, np.nan) for o in offsets])
+        return found
 
     def predict(self, tile: Tile, step: Step, state: State, runtime: Runtime) -> Mapping[str, Block]:
         chain = self._switches(float(state["latitude"]))

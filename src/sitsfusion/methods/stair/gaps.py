@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-
-from sitsfusion.methods.stf_classical.windows import padded
+from torch.nn import functional as F
 
 _TABLE_BYTES = 2**25
 
@@ -56,8 +55,9 @@ def fill(image: Tensor, others: Tensor, classes: Tensor, lines: Tensor, search: 
 def _mean_errors(errors: Tensor, other: Tensor, classes: Tensor, gap: Tensor, search: Search) -> Tensor:
     """Mean of `errors [b h w]` at the most similar neighbours of each gap pixel: [b n], 0 where there is none."""
     r = search.radii[-1]
-    labels = padded(torch.where(errors.isfinite().all(0), classes, -1), r, -1)  # -1: no neighbour
-    field = _Field(labels.flatten(), padded(other, r, torch.nan).flatten(1), padded(errors, r, 0.0).flatten(1))
+    border = (r, r, r, r)
+    labels = F.pad(torch.where(errors.isfinite().all(0), classes, -1), border, value=-1)  # -1: no neighbour
+    field = _Field(labels.flatten(), F.pad(other, border).flatten(1), F.pad(errors, border).flatten(1))
     rows, columns = gap.nonzero(as_tuple=True)
     left = (rows + r) * labels.shape[1] + columns + r  # places in the padded image
     own, number = classes[gap], torch.arange(len(left), device=gap.device)

@@ -9,7 +9,7 @@ Both compare through the optics of the sensor: a band is corrected by no more th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -40,7 +40,12 @@ def margin_in_time(ratio: int) -> int:
 
 
 def corrections(
-    residuals: Tensor, usable: Tensor, days: Tensor, targets: Tensor, ratio: int, how: TemporalCompensation
+    residuals: Tensor,
+    usable: Tensor,
+    days: Tensor,
+    targets: Tensor,
+    ratio: int,
+    how: Sequence[TemporalCompensation],
 ) -> Tensor:
     """What to add to predictions at the target days: `[q c ratio*h ratio*w]`.
 
@@ -50,13 +55,20 @@ def corrections(
         days: `[t]`.
         targets: `[q]`.
         ratio: fine pixels per pixel of the sensor.
-        how: strength and reach in time.
+        how: strength and reach in time, of each channel.
     """
-    parts = [
-        spread_residuals(residuals[..., rows, :], usable[..., rows, :], days, targets, how.decay_days, how.shrink)
-        for rows in _strips(residuals.shape[-2])
-    ]
-    return bicubic(torch.cat(parts, -2), 1 / ratio)
+    out = residuals.new_zeros(len(targets), *residuals.shape[1:])
+    for one in dict.fromkeys(how):
+        at = [c for c, other in enumerate(how) if other == one]
+        for rows in _strips(residuals.shape[-2]):
+            part = residuals[:, at, rows], usable[:, at, rows]
+            out[:, at, rows] = spread_residuals(*part, days, targets, one.decay_days, one.shrink)
+    return bicubic(out, 1 / ratio)
+
+
+def of_bands(bands: SensorInput, usual: TemporalCompensation) -> list[TemporalCompensation]:
+    """The compensation of each band: its own, or the usual one."""
+    return [band.compensation or usual for band in bands.bands]
 
 
 def left_over(observed: Tensor, predicted: Tensor, taps: Tensor, ratio: int) -> Tensor:

@@ -42,6 +42,7 @@ from sitsfusion.methods.tamrfsits.compensation import (
     corrections,
     left_over,
     margin_in_time,
+    of_bands,
     optics,
 )
 from sitsfusion.methods.tamrfsits.footprint import footprint
@@ -74,6 +75,9 @@ class TamrfsitsOptions(Options):
     min_clear_share: float = Field(0.25, ge=0, le=1, description="images with fewer usable pixels are left out")
     residual_compensation: bool = Field(
         False, description="at dates with a coarse image, add what the prediction lacks of it where it is clear"
+    )
+    accept_missing: bool = Field(
+        False, description="feed bands that all images lack as no-data to weights that were not trained for it"
     )
     temporal_compensation: bool | None = Field(
         None, description="spread what clear images say beyond the prediction to other days; default as in training"
@@ -189,7 +193,8 @@ class Tamrfsits(Method):
             residuals.append(left_over(standardise(values, given)[at], predicted[t], taps, ratio))
             usable.append(clear[at])
         seen, targets = (torch.from_numpy(days_since(d, origin)) for d in (images.dates, days))
-        how = self._in_time or TemporalCompensation()
+        each = of_bands(given, self._in_time or TemporalCompensation())
+        how = [each[i] for i in at]
         return corrections(torch.stack(residuals), torch.stack(usable), seen, targets, ratio, how)
 
     def provenance(self) -> Mapping[str, Any]:
@@ -219,11 +224,11 @@ class Tamrfsits(Method):
         cubes = {name: scene[name] for name in FEEDING[role] if name in scene}
         having = {name: [key for key in required if key in cube.bands] for name, cube in cubes.items()}
         lacking = [key for key in required if not any(key in found for found in having.values())]
-        if lacking:
+        if lacking and not self.options.accept_missing:
             raise MissingBandError(
                 f"weights {self.weights.name} need the {role} band(s) {', '.join(lacking)}, which the images lack "
-                f"(they have {', '.join(key for cube in cubes.values() for key in cube.bands)}); add them, or use "
-                "weights that were trained without them"
+                f"(they have {', '.join(key for cube in cubes.values() for key in cube.bands)}); add them, use "
+                "weights that were trained without them, or accept what comes out (--set accept_missing=true)"
             )
         dates = {name: set(useful(cube, self.options.min_clear_share)) for name, cube in cubes.items()}
         # every required band must be there on the day; a day of optional bands alone will do where none is required
@@ -252,8 +257,15 @@ class Tamrfsits(Method):
             if lead.sensor.name != wanted.sensor:
                 notes.append(f"the {role} images are {lead.sensor.name}; the weights were trained on {wanted.sensor}")
             absent = [key for key in wanted.keys if not any(key in cube.bands for cube in cubes)]
-            if absent:
-                notes.append(f"the {role} images have no {', '.join(absent)}: the weights were trained to do without")
+            trained = [key for key in absent if key in wanted.optional_bands]
+            untrained = [key for key in absent if key not in trained]
+            if trained:
+                notes.append(f"the {role} images have no {', '.join(trained)}: the weights were trained to do without")
+            if untrained:
+                notes.append(
+                    f"the {role} images have no {', '.join(untrained)}: the weights were NOT trained to do without; "
+                    "do not trust the result"
+                )
         if self._in_time:
             how = "as in training" if weights.compensation else "which these weights were not trained with"
             notes.append(f"residual compensation in time, {how}")
