@@ -133,6 +133,7 @@ CASES = {
         cells=(8, 9),
         tile=16,
         most=9,
+        format="zarr",
         encoding="float32",
     ),
     "joint-gp": Case(
@@ -178,6 +179,7 @@ CASES = {
         cells=(33, 40),
         tile=90,
         most=36,
+        format="zarr",
         encoding="float32",
     ),
     "pooling": Case(stubs.Pooling, noise=1e-5, encoding="float32"),
