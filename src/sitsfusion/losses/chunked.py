@@ -30,7 +30,8 @@ class Features:
 
 def features(net: TamrfsitsNet, lr: Series | None, hr: Series | None, border: int) -> list[Features]:
     """Features of the given images of one place, without `border` fine pixels on each side."""
-    series: list[tuple[Role, Series]] = [(role, s) for role, s in (("lr", lr), ("hr", hr)) if s is not None]
+    pairs: tuple[tuple[Role, Series | None], ...] = (("lr", lr), ("hr", hr))
+    series = [(role, one) for role, one in pairs if one is not None]
     if not series:
         raise InputError("a split gives neither sensor to the network; give at least one, zero dates are legal")
     found = []
@@ -53,7 +54,7 @@ def decoded(
     if query.device.type == "cpu":
         at_once = max(1, TOKENS // max(len(query), sum(one.pixels.shape[2] for one in inputs)))
     tokens, attended = [], []
-    for chunk in zip(*(one.pixels.split(at_once, 1) for one in inputs), strict=True):
+    for chunk in zip(*(torch.split(one.pixels, at_once, 1) for one in inputs), strict=True):
         fed = [net.encoder.tokens(pixels, one.days, one.role) for pixels, one in zip(chunk, inputs, strict=True)]
         encoded = net.encoder.temporal(torch.cat(fed, 2))
         attended.append(net.decoder.attend(encoded, query[None]).transpose(1, 2))  # [1 q p d]

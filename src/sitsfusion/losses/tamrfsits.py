@@ -215,8 +215,7 @@ class Objective(nn.Module):
         Arguments and errors of `forward`.
         """
         found = [self._predicted(net, _only(lr, i), _only(hr, i), split) for i, split in enumerate(splits)]
-        roles = [(("lr", one[1].lr), ("hr", one[1].hr)) if one else () for one in found]
-        return [{role: judged for role, judged in pairs if judged is not None} for pairs in roles]
+        return [_by_role(one[1]) if one else {} for one in found]
 
     def _element(self, net: TamrfsitsNet, lr: Series, hr: Series, split: Split) -> Terms:
         """All terms of one place; empty if there is none."""
@@ -375,6 +374,12 @@ class Objective(nn.Module):
         mean, std = (torch.tensor([getattr(band, name) for band in bands]) for name in ("mean", "std"))
         days = torch.zeros(1, len(reference), device=reference.device)
         return append_ndvi(Series(reference[None], days), mean, std, red, nir).values[0]
+
+
+def _by_role(outputs: _Outputs) -> dict[Literal["lr", "hr"], Judged]:
+    """What is judged of each sensor that is asked for."""
+    pairs: tuple[tuple[Literal["lr", "hr"], Judged | None], ...] = (("lr", outputs.lr), ("hr", outputs.hr))
+    return {role: one for role, one in pairs if one is not None}
 
 
 def _add(terms: Terms, name: str, value: Tensor | None, weight: float) -> list[Tensor]:
