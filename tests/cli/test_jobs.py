@@ -126,11 +126,21 @@ def test_numbers_that_are_no_reflectances_are_refused(run, folders: Path, tmp_pa
     assert not (tmp_path / "o").exists()
 
 
-def test_tamrfsits_without_weights_says_how_to_get_them(run, folders: Path, tmp_path: Path, monkeypatch) -> None:
+def test_published_weights_that_are_not_here_say_how_to_get_them(
+    run, folders: Path, tmp_path: Path, monkeypatch
+) -> None:
     monkeypatch.setenv("SITSFUSION_HOME", str(tmp_path / "home"))
-    ran = run("fuse", *places(folders), "--dates", "2022-06-01", "--out", tmp_path / "o")
+    words = ["fuse", *places(folders), "--dates", "2022-06-01", "--out", tmp_path / "o"]
+    ran = run(*words, "--set", "weights=tamrfsits-v2")
     assert ran.code == 3
     assert "sitsfusion fetch tamrfsits-v2" in ran.err
+
+
+def test_the_default_needs_no_download(run, folders: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("SITSFUSION_HOME", str(tmp_path / "home"))
+    ran = run("fuse", *places(folders), "--dates", "2022-06-01", "--out", tmp_path / "o")
+    assert ran.code == 0
+    assert '"weights": "tamrfsits-sim"' in (tmp_path / "o" / "prediction.json").read_text()
 
 
 def test_too_little_memory_is_refused_before_the_run(run, folders: Path, tmp_path: Path) -> None:

@@ -182,7 +182,7 @@ def test_vegetation_follows_the_season(clear: Simulated) -> None:
     water = shares[Cover.WATER] == 1
     assert truth[1, 6].mean() > truth[0, 6].mean() + 0.05  # near infrared
     assert summer[woods].mean() > winter[woods].mean() + 0.2
-    assert np.median(summer[water]) < 0  # borders also show what is beside them
+    assert np.median(summer[water]) < 0.1  # borders also show what is beside them
 
 
 def test_farming_makes_jumps_where_woods_change_slowly(clear: Simulated) -> None:

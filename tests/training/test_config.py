@@ -43,6 +43,11 @@ def test_an_experiment_composes_and_builds(name: str, tmp_path: Path) -> None:
     if options.objective == "tamrfsits":  # the weights of LPIPS do not come with the library
         plain = options.objective_config | {"lpips": False}
         config = config.model_copy(update={"training_module": options.model_copy(update={"objective_config": plain})})
+    if options.start_from_checkpoint is not None:  # goes on from another run, which must have the same network
+        first = compose([f"experiment={options.start_from_checkpoint.name}"])
+        assert first.architecture() == config.architecture()
+        alone = options.model_copy(update={"start_from_checkpoint": None})
+        config = config.model_copy(update={"training_module": alone})
     configure(config.datamodule)
     module = build_module(config, tmp_path)
     assert config.name == name

@@ -24,7 +24,7 @@ from sitsfusion.scene import Scene
 
 # The processor's settings: pixels unless said otherwise.
 _MOST_POINTS, _QUALITY, _APART, _BLOCK = 20_000, 0.1, 10, 15
-_WINDOW, _ROUNDS, _STEP, _RETURN = 25, 30, 0.03, 0.01
+_WINDOW, _ROUNDS, _STEP, _RETURN = 25, 30, 0.03, 0.1
 _OUTLIER_SIGMAS, _OUTLIER_PIXELS = 3.0, 20.0
 # Side of the part of the scene that is looked at, coarse pixels.
 _SIDE = 2048
