@@ -179,10 +179,12 @@ def test_vegetation_follows_the_season(clear: Simulated) -> None:
     winter, summer = ndvi(truth)
     shares = clear.place.surface.landscape.cover_shares()
     woods = shares[Cover.BROADLEAF] > 0.9
-    water = shares[Cover.WATER] == 1
+    wet = np.pad(shares[Cover.WATER] == 1, 1, mode="edge")
+    water = np.lib.stride_tricks.sliding_window_view(wet, (3, 3)).all((2, 3))  # borders also show what is beside them
+    assert water.any()
     assert truth[1, 6].mean() > truth[0, 6].mean() + 0.05  # near infrared
     assert summer[woods].mean() > winter[woods].mean() + 0.2
-    assert np.median(summer[water]) < 0.1  # borders also show what is beside them
+    assert summer[water].max() < 0.1
 
 
 def test_farming_makes_jumps_where_woods_change_slowly(clear: Simulated) -> None:

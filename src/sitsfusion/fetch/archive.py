@@ -25,6 +25,7 @@ from sitsfusion.errors import FetchError
 from sitsfusion.fetch.transfer import require_space
 
 _SUFFIXES = (".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".tar", ".zip")
+# NotImplementedError is zipfile's word for a compression that it does not know; FetchError passes its text on.
 _DAMAGED = (BadGzipFile, BadZipFile, tarfile.TarError, zlib.error, LZMAError, EOFError, NotImplementedError)
 
 

@@ -113,6 +113,22 @@ def test_compensation_in_time_agrees_with_clear_images_and_knows_no_cloud(scene:
     np.testing.assert_allclose(values(other, anchored, day)["fine"][0], found, atol=1e-6)
 
 
+def test_what_no_image_showed_clear_is_not_guessed(scene: Scene, anchored: str) -> None:
+    def darkened(cube: Cube, corner: int) -> Cube:
+        numbers, valid = cube.to_numpy()
+        valid[:, :corner, :corner] = False
+        shared = {"sensor": cube.sensor, "bands": cube.bands, "grid": cube.grid, "dates": cube.dates}
+        return Cube.from_array(numbers, **shared, valid=valid)
+
+    place = Scene({"fine": darkened(scene["fine"], 12), "coarse": darkened(scene["coarse"], 2)})
+    found = fuse(place, DAYS, "tamrfsits", weights=anchored, min_clear_share=1e-6)
+    for cube in found.cubes.values():
+        numbers, valid = cube.to_numpy()
+        assert np.isnan(numbers[:, :, :6, :6]).all()
+        assert not valid[:, :6, :6].any()
+        assert valid[:, 6:12, 6:12].any()  # seen by the coarse sensor
+
+
 def test_compensation_may_be_asked_of_weights_without(scene: Scene, weights: str) -> None:
     plain, asked = values(scene, weights), values(scene, weights, temporal_compensation=True)
     assert all(np.abs(plain[role] - asked[role]).max() > 1e-3 for role in plain)

@@ -61,6 +61,13 @@ class Images:
             values[~usable] = np.nan
         return values, usable
 
+    def seen(self) -> NDArray[np.bool_]:
+        """Pixels [h, w] with a usable number of any band on any day."""
+        found = np.zeros(self.size, bool)
+        for day in self.dates:
+            found |= self.image(day)[1].any(0)
+        return found
+
 
 def joined(cubes: Mapping[str, Cube], role: str, keys: Sequence[str], hidden: bool = False) -> Images | None:
     """The images that feed the sensor of an output role, or None where no cube does."""

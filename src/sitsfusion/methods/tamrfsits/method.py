@@ -9,6 +9,7 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -179,13 +180,16 @@ class Tamrfsits(Method):
                 here = out[behind : behind + len(one.dates), at[role]]
                 found[:, at[role]] += self._corrections(here, one, step.query[role].bands, role, wanted, tile.origin)
             behind += len(one.dates)
+        if weights.cloudy == "hidden":  # where nothing was clear, the network was shown nothing: no guess is passed on
+            seen = [one.seen().repeat(n := _ratio(weights, role), 0).repeat(n, 1) for role, one in images.items()]
+            found = found.masked_fill(~torch.from_numpy(np.logical_or.reduce(seen)), torch.nan)
         return {role: self._block(found[:, at[role]], tile, step, role, wanted, core, area) for role in step.query}
 
     def _corrections(
         self, predicted: Tensor, images: Images, keys: Sequence[str], role: str, days: Sequence[date], origin: date
     ) -> Tensor:
         """What the images of one sensor add to the predictions at `days`, standardised; `predicted` at their dates."""
-        given, ratio = _input(self.weights, role), self.weights.architecture.ratio if role == "coarse" else 1
+        given, ratio = _input(self.weights, role), _ratio(self.weights, role)
         at = [given.keys.index(key) for key in keys]
         taps, residuals, usable = optics(given)[at], [], []
         for t, day in enumerate(images.dates):
@@ -298,6 +302,11 @@ def _input(weights: TamrfsitsWeights, role: str) -> SensorInput:
     return weights.hr if role == "fine" else weights.lr
 
 
+def _ratio(weights: TamrfsitsWeights, role: str) -> int:
+    """Fine pixels along the side of a pixel of the role's images."""
+    return weights.architecture.ratio if role == "coarse" else 1
+
+
 def _fine_per_cell(scene: Scene, ratio: int) -> int:
     """Pixels of the network's output along a cell's side."""
     return scene.per_cell("fine") if "fine" in scene else scene.per_cell("coarse") * ratio
@@ -356,7 +365,7 @@ def _images(tile: Tile, role: str, weights: TamrfsitsWeights, area: Window) -> I
 
 def _area_in(tile: Tile, role: str, weights: TamrfsitsWeights, area: Window) -> Window:
     """`area` in pixels of the role's images as loaded."""
-    lead, ratio = _lead(tile.cubes, role), weights.architecture.ratio if role == "coarse" else 1
+    lead, ratio = _lead(tile.cubes, role), _ratio(weights, role)
     inside = area.relative_to(tile.reach[lead].scaled(tile.per_cell[lead] * ratio))
     return Window(inside.row // ratio, inside.col // ratio, inside.height // ratio, inside.width // ratio)
 
