@@ -18,9 +18,9 @@ from torch import Tensor
 from sitsfusion.checkpoints.tamrfsits import load_tamrfsits, save_tamrfsits
 from sitsfusion.methods.tamrfsits.compensation import corrections
 from sitsfusion.strategies import Strategy, TrainingPool
-from sitsfusion.training.simulated import SimulatedConfig, datasets
-from sitsfusion.training.supervised import SupervisedConfig, SupervisedObjective, present
-from sitsfusion.training.tamrfsits import standardised
+from sitsfusion.training.tamrfsits.module import standardised
+from sitsfusion.training.tamrfsits.simulated import SimulatedConfig, datasets
+from sitsfusion.training.tamrfsits.supervised import SupervisedConfig, SupervisedObjective, present
 from sitsfusion.weights.config import SensorInput, TamrfsitsWeights, TemporalCompensation
 
 DECAYS = (3.0, 5.0, 8.0, 12.0, 20.0, 35.0, 60.0)

@@ -8,10 +8,11 @@ import pytest
 
 from sitsfusion.errors import InputError
 from sitsfusion.nets.tamrfsits import VARIANTS
+from sitsfusion.training import families
 from sitsfusion.training.compose import compose, groups, names
-from sitsfusion.training.data import configure
-from sitsfusion.training.run import build_module
-from sitsfusion.training.tasks import HiddenDates, KnownTruth
+from sitsfusion.training.tamrfsits.data import configure
+from sitsfusion.training.tamrfsits.family import module as build_module
+from sitsfusion.training.tamrfsits.tasks import HiddenDates, KnownTruth
 
 SIZES = {
     "base": 2_329_258,
@@ -134,3 +135,18 @@ def test_own_statistics() -> None:
     assert weights.hr.bands[3].std == 0.2
     assert weights.hr.bands[3].fill == 0.5
     assert weights.lr.optional_bands == ("B01",)
+
+
+def test_names_of_experiments_are_unique_over_families() -> None:
+    every = [name for family in families.names() for name in families.experiments(family)]
+    assert len(set(every)) == len(every)
+
+
+@pytest.mark.parametrize("family", families.names())
+def test_a_family_offers_what_it_must(family: str) -> None:
+    found, written = families.get(family), families.exports(family)
+    assert found.Config.family == family
+    assert all(callable(getattr(found, name)) for name in ("module", "data", "callbacks"))
+    assert callable(written.network)
+    assert families.experiments(family)
+    assert set(names("trainer", family)) >= {"cpu", "gpu"}

@@ -14,7 +14,7 @@ from sitsfusion.samples import Sample, collate_samples
 from sitsfusion.series import Series
 from sitsfusion.training.config import LoaderConfig
 from sitsfusion.training.data import StepLoader, StepSampler
-from sitsfusion.training.tasks import real_days
+from sitsfusion.training.tamrfsits.tasks import real_days
 
 from .tiny import TinySamples
 
@@ -51,7 +51,7 @@ def test_too_few_samples() -> None:
 def test_worker_processes_read_the_same() -> None:
     def batches(workers: int) -> list[Sample]:
         loader = LoaderConfig(batch_size=2, num_workers=workers)
-        return list(StepLoader(TinySamples(4, 1), StepSampler(4, 2, 5, lambda: 3), loader))
+        return list(StepLoader(TinySamples(4, 1), StepSampler(4, 2, 5, lambda: 3), collate_samples, loader))
 
     (here,), (there,) = batches(0), batches(1)  # step 3: the second of epoch 1
     assert torch.equal(here.hr.values, there.hr.values)
@@ -59,7 +59,7 @@ def test_worker_processes_read_the_same() -> None:
 
 
 def test_other_data_are_refused() -> None:
-    loader = StepLoader(TinySamples(4, 1), StepSampler(4, 1, 5), LoaderConfig())
+    loader = StepLoader(TinySamples(4, 1), StepSampler(4, 1, 5), collate_samples, LoaderConfig())
     loader.load_state_dict(loader.state_dict())
     with pytest.raises(CheckpointError, match="samples: checkpoint 5, now 4"):
         loader.load_state_dict({**loader.state_dict(), "samples": 5})

@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from sitsfusion.samples import collate_samples
 from sitsfusion.training.config import LoaderConfig
 from sitsfusion.training.data import SampleModule
-from sitsfusion.training.run import build_module, build_trainer
+from sitsfusion.training.run import build_trainer
+from sitsfusion.training.tamrfsits.family import module as build_module
 
 from .tiny import TinySamples, tiny
 
@@ -20,7 +22,9 @@ def gradients(folder: Path, processes: int) -> dict[str, Tensor]:
     options = ["training_module.network.dropout=0", "trainer.max_steps=2", "trainer.gradient_clip_val=null"]
     config = tiny(*options, f"trainer.devices={processes}", "callbacks.pictures_every_n_epochs=null", folder=folder)
     module = build_module(config, folder)
-    data = SampleModule(TinySamples(6, 1), TinySamples(2, 2), LoaderConfig(batch_size=2 // processes), config.seed)
+    data = SampleModule(
+        TinySamples(6, 1), TinySamples(2, 2), collate_samples, LoaderConfig(batch_size=2 // processes), config.seed
+    )
     changes = {"logger": False, "callbacks": [], "enable_checkpointing": False, "limit_val_batches": 0}
     if processes > 1:
         from lightning.pytorch.strategies import DDPStrategy

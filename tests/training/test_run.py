@@ -13,20 +13,14 @@ import pytest
 import torch
 
 from sitsfusion.checkpoints.tamrfsits import load_tamrfsits
-from sitsfusion.errors import CheckpointError, InputError, PlanError, WriteError
+from sitsfusion.errors import CheckpointError, InputError, PlanError, ReadError, WriteError
 from sitsfusion.training.callbacks import AtomicCheckpointIO, Requeued
 from sitsfusion.training.config import OptimiserConfig
 from sitsfusion.training.export import read_trained
-from sitsfusion.training.run import build_module, require_device, train
-from sitsfusion.training.tamrfsits import (
-    MAX_SKIPPED,
-    NAN_BATCH,
-    VALIDATION_SEED,
-    DivergedError,
-    TamrfsitsModule,
-    learning_rate,
-    standardised,
-)
+from sitsfusion.training.module import MAX_SKIPPED, NAN_BATCH, VALIDATION_SEED, DivergedError, learning_rate
+from sitsfusion.training.run import assess, require_device, train
+from sitsfusion.training.tamrfsits.family import module as build_module
+from sitsfusion.training.tamrfsits.module import TamrfsitsModule, standardised
 
 from .tiny import TinySamples, losses, tiny, use
 
@@ -195,7 +189,7 @@ def test_ten_such_gradients_in_a_row_stop_the_run(tmp_path: Path, monkeypatch: p
 
 
 def test_validation_metrics(tmp_path: Path) -> None:
-    options = ["callbacks.validation_metrics=true", "trainer.max_steps=1", "trainer.val_check_interval=1"]
+    options = ["training_module.validation_metrics=true", "trainer.max_steps=1", "trainer.val_check_interval=1"]
     config = tiny(*options, folder=tmp_path)
     train(config)
     module = build_module(config, tmp_path)
@@ -224,8 +218,8 @@ def by_hand(module: Any) -> dict[str, float]:
 
 
 def test_validation_metrics_need_hidden_dates(tmp_path: Path) -> None:
-    options = ["training_module=supervised", "callbacks.validation_metrics=true"]
-    with pytest.raises(InputError, match=r"callbacks\.validation_metrics"):
+    options = ["training_module=supervised", "training_module.validation_metrics=true"]
+    with pytest.raises(InputError, match=r"training_module\.validation_metrics"):
         train(tiny(*options, folder=tmp_path, objective=False))
 
 
@@ -327,3 +321,15 @@ def test_our_weights_are_a_start_too(tmp_path: Path) -> None:
     found = build_module(tiny(start, folder=tmp_path), tmp_path).net.state_dict()
     expected = load_tamrfsits(tmp_path / "weights")[0].state_dict()
     assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_a_checkpoint_is_scored_without_training(tmp_path: Path) -> None:
+    last = train(tiny("trainer.max_steps=4", folder=tmp_path))
+    found = assess(tiny(folder=tmp_path), last, "validate", tmp_path / "scored")
+    assert found["validation/total_loss"] == pytest.approx(
+        losses(tmp_path / "base", "validation/total_loss")[3], rel=1e-5
+    )
+    with pytest.raises(InputError, match="no test samples"):
+        assess(tiny(folder=tmp_path), last, "test", tmp_path / "scored")
+    with pytest.raises(ReadError, match="no checkpoint"):
+        assess(tiny(folder=tmp_path), tmp_path / "none.ckpt", "validate", tmp_path / "scored")

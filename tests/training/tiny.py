@@ -5,15 +5,15 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from sitsfusion.samples import Sample
 from sitsfusion.series import Series
-from sitsfusion.training import data
 from sitsfusion.training.compose import compose
-from sitsfusion.training.config import TrainConfig
+from sitsfusion.training.tamrfsits import data
+from sitsfusion.training.tamrfsits.config import Config
 
 SIDE = 6  # coarse pixels
 
@@ -91,9 +91,10 @@ def use(monkeypatch: Any) -> None:
     monkeypatch.setitem(data.KINDS, "simulated", __name__)
 
 
-def tiny(*overrides: str, folder: Path, objective: bool = True) -> TrainConfig:
+def tiny(*overrides: str, folder: Path, objective: bool = True) -> Config:
     """`objective`: with the options of the tamrfsits objective."""
-    return compose([*RUN, *NETWORK, *(OBJECTIVE if objective else ()), f"location.runs={folder}", *overrides])
+    found = compose([*RUN, *NETWORK, *(OBJECTIVE if objective else ()), f"location.runs={folder}", *overrides])
+    return cast(Config, found)
 
 
 def losses(folder: Path, name: str = "train/total_loss", version: int | str = "*") -> dict[int, float]:

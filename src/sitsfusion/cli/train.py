@@ -19,27 +19,52 @@ def train(
     folder: Annotated[Path | None, typer.Option("--out", help="of the run", show_default=False)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on from the folder's last checkpoint")] = False,
     print_config: Annotated[bool, typer.Option("--print-config", help="show the configuration and stop")] = False,
+    validate: Annotated[
+        Path | None, typer.Option("--validate", help="train nothing: score this checkpoint", show_default=False)
+    ] = None,
+    test: Annotated[
+        Path | None, typer.Option("--test", help="the same on the test samples", show_default=False)
+    ] = None,
     experiments: Annotated[bool, typer.Option("--list", help="show the groups and their choices and stop")] = False,
 ) -> None:
     """Train a network.
 
     Example: sitsfusion train experiment=train_ls2s2_all location=cluster datamodule.config.num_workers=16
     """
+    from sitsfusion.errors import InputError
     from sitsfusion.training import compose
 
     if experiments:
-        for group in compose.groups():
-            out.print(f"{group}: {', '.join(compose.names(group))}", markup=False, highlight=False)
+        _list()
         return
     config = compose.compose(overrides or [])
     if print_config:
         typer.echo(compose.as_yaml(config), nl=False)
         return
+    from sitsfusion.training.run import assess
     from sitsfusion.training.run import train as run
 
-    out.print(f"run {config.name}: {config.architecture().describe()}", markup=False, highlight=False)
+    if validate is not None and test is not None:
+        raise InputError("--validate and --test score one checkpoint each: give one of them")
+    if (checkpoint := validate or test) is not None:
+        where = folder or config.location.runs / config.name
+        scores = assess(config, checkpoint, "validate" if validate else "test", where)
+        for name, value in scores.items():
+            out.print(f"{name}: {value:.6g}", markup=False, highlight=False)
+        return
+    out.print(f"run {config.name}: {config.describe()}", markup=False, highlight=False)
     last = run(config, folder, resume=resume)
     out.print(f"trained: {last}\nexport it with: sitsfusion export {last.parents[1]} WEIGHTS_FOLDER", markup=False)
+
+
+def _list() -> None:
+    """Families with their groups and choices."""
+    from sitsfusion.training import compose, families
+
+    for family in families.names():
+        out.print(f"{family}", style="bold")
+        for group in compose.groups(family):
+            out.print(f"  {group}: {', '.join(compose.names(group, family))}", markup=False, highlight=False)
 
 
 @app.command()

@@ -1,38 +1,28 @@
-"""What a training run is made of, as pydantic models. Hydra composes the values (`compose`), these check them.
-
-The groups are those that users of the reference know: `location`, `datamodule`, `training_module`, `hr_encoder`,
-`lr_encoder`, `decoder`, `positional_encoding`, `callbacks`, `loggers`, `trainer`, `experiments`.
+"""What every family's training run is made of, as pydantic models. Hydra composes the values (`compose`), these check
+them. A family (`families`) adds its own groups in a class derived from `RunConfig`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 
 from sitsfusion.errors import InputError
-from sitsfusion.nets.tamrfsits_config import TamrfsitsConfig
-from sitsfusion.weights.config import (
-    DayOrigin,
-    SensorInput,
-    TamrfsitsWeights,
-    TemporalCompensation,
-    sensor_input,
-    standardised_inputs,
-)
 
 Model = TypeVar("Model", bound=BaseModel)
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """Frozen, and no unknown key."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class LocationConfig(_Strict):
+class LocationConfig(Strict):
     """Where things are on this machine.
 
     Attributes:
@@ -46,21 +36,7 @@ class LocationConfig(_Strict):
     runs: Path
 
 
-class Statistics(_Strict):
-    """Standardisation per band, in network order: scaled values (reflectance, kelvin / 1000).
-
-    `lr_fill` and `hr_fill` are what the network is fed where nothing was observed; None for the published -1.
-    """
-
-    lr_mean: tuple[float, ...]
-    lr_std: tuple[float, ...]
-    hr_mean: tuple[float, ...]
-    hr_std: tuple[float, ...]
-    lr_fill: tuple[float, ...] | None = None
-    hr_fill: tuple[float, ...] | None = None
-
-
-class LoaderConfig(_Strict):
+class LoaderConfig(Strict):
     """How batches are loaded.
 
     Attributes:
@@ -76,56 +52,7 @@ class LoaderConfig(_Strict):
     prefetch_factor: PositiveInt | None = None
 
 
-class DatamoduleConfig(_Strict):
-    """The data: their kind, their options together with the loader's, and what the network must know of them.
-
-    Attributes:
-        kind: ls2s2 (sites on disk) or simulated (drawn on the fly, with truth); see `data.KINDS`.
-        standardisation: a named set of statistics (see `weights/tamrfsits.yaml`), or the statistics.
-        optional_bands: keys of LR bands and of HR bands that training takes away at random.
-        config: options of the data set, and those of `LoaderConfig`.
-    """
-
-    kind: Literal["ls2s2", "simulated"]
-    standardisation: str | Statistics
-    optional_bands: dict[Literal["lr", "hr"], tuple[str, ...]] = {}
-    config: dict[str, Any]
-
-    @property
-    def day_origin(self) -> DayOrigin:
-        """Day 0 of every place: the option `dt_orig`, else the first valid HR date."""
-        said = self.config.get("dt_orig")
-        return date.fromisoformat(str(said)) if said else "first_valid_hr"
-
-    def loader(self) -> LoaderConfig:
-        """The part of `config` that is about loading."""
-        own = {key: value for key, value in self.config.items() if key in LoaderConfig.model_fields}
-        return checked(LoaderConfig, own, "datamodule.config")
-
-    def options(self) -> dict[str, Any]:
-        """The other part."""
-        return {key: value for key, value in self.config.items() if key not in LoaderConfig.model_fields}
-
-    def inputs(self) -> tuple[SensorInput, SensorInput]:
-        """Both sensors at the network's border, LR first."""
-        lr, hr = _inputs(self.standardisation)
-        return (
-            SensorInput.model_validate(lr.model_dump() | {"optional_bands": self.optional_bands.get("lr", ())}),
-            SensorInput.model_validate(hr.model_dump() | {"optional_bands": self.optional_bands.get("hr", ())}),
-        )
-
-
-def _inputs(found: str | Statistics) -> tuple[SensorInput, SensorInput]:
-    if isinstance(found, str):
-        return standardised_inputs(found)
-    lr_fill, hr_fill = ({} if fill is None else {"fill": fill} for fill in (found.lr_fill, found.hr_fill))
-    return (
-        sensor_input("lr", found.lr_mean, found.lr_std, **lr_fill),
-        sensor_input("hr", found.hr_mean, found.hr_std, **hr_fill),
-    )
-
-
-class OptimiserConfig(_Strict):
+class OptimiserConfig(Strict):
     """Adam, linear warm-up, then cosine with warm restarts, all counted in steps.
 
     Attributes:
@@ -146,73 +73,30 @@ class OptimiserConfig(_Strict):
     minimum: Annotated[float, Field(ge=0)]
 
 
-class NetworkConfig(_Strict):
-    """The part of the architecture that has no group of its own; see `TamrfsitsConfig`."""
-
-    latent: PositiveInt
-    sensor_token: NonNegativeInt
-    heads: PositiveInt
-    layers: NonNegativeInt
-    feedforward: PositiveInt
-    decoder_heads: PositiveInt
-    decoder_feedforward: PositiveInt
-    dropout: Annotated[float, Field(ge=0, lt=1)]
-
-
-class LpipsFiles(_Strict):
-    """Weights of the perceptual loss; see `losses.lpips.load_lpips`."""
-
-    vgg: Path
-    linear: Path
-
-
-class TrainingModuleConfig(_Strict):
-    """What is trained, and towards what.
-
-    Attributes:
-        objective: "tamrfsits" (from the series alone) or "supervised" (against the truth of simulated series).
-        objective_config: its options: `losses.tamrfsits.ObjectiveConfig` or `losses.supervised.SupervisedConfig`.
-        lpips_files: needed where the objective compares by LPIPS.
-        draw: which dates the tamrfsits objective hides: `strategies.TrainingPool`.
-        cloudy, compensation: as in `TamrfsitsWeights`.
-        start_from_checkpoint: weights to start from (our folder, or a checkpoint of the same architecture).
-    """
-
-    network: NetworkConfig
-    objective: Literal["tamrfsits", "supervised"]
-    objective_config: dict[str, Any] = {}
-    lpips_files: LpipsFiles | None = None
-    draw: dict[str, Any] = {}
-    cloudy: Literal["seen", "hidden"] = "seen"
-    compensation: TemporalCompensation | None = None
-    optimiser: OptimiserConfig
-    start_from_checkpoint: Path | None = None
-
-
-class CallbacksConfig(_Strict):
+class CallbacksConfig(Strict):
     """What is saved and shown along the way.
 
     Attributes:
-        save_top_k: number of best checkpoints kept, by `validation/total_loss`.
+        save_top_k: number of best checkpoints kept.
+        monitor: the logged number that says which are the best; monitor_mode: whether low (min) or high (max) is good.
         last_every_n_steps: how often `last.ckpt`, from which a run resumes, is replaced.
         permanent_every_n_epochs: a checkpoint that stays; None for none.
         pictures_every_n_epochs: validation pictures; None for none.
-        validation_metrics: errors at hidden and at given dates (`callbacks.ValidationMetrics`); for the tamrfsits
-            objective. The network runs once more on each validation batch.
         ema_decay: decay of the moving average of the weights, which is then what is validated and exported; None: off.
         progress_bar: shown in the terminal.
     """
 
     save_top_k: NonNegativeInt = 5
+    monitor: str = "validation/total_loss"
+    monitor_mode: Literal["min", "max"] = "min"
     last_every_n_steps: PositiveInt = 500
     permanent_every_n_epochs: PositiveInt | None = 10
     pictures_every_n_epochs: PositiveInt | None = None
-    validation_metrics: bool = False
     ema_decay: Fraction | None = None
     progress_bar: bool = True
 
 
-class LoggersConfig(_Strict):
+class LoggersConfig(Strict):
     """Where numbers go. `project` and `offline` are for wandb."""
 
     kind: Literal["csv", "tensorboard", "wandb"]
@@ -220,7 +104,7 @@ class LoggersConfig(_Strict):
     offline: bool = False
 
 
-class TrainerConfig(_Strict):
+class TrainerConfig(Strict):
     """How long, and on what.
 
     Attributes:
@@ -247,41 +131,21 @@ class TrainerConfig(_Strict):
     threads: PositiveInt | None = None
 
 
-class TrainConfig(_Strict):
-    """One run."""
+class RunConfig(Strict):
+    """One run. A family derives its `Config` from this, names itself in `family` and adds its groups."""
+
+    family: ClassVar[str]
 
     name: str
     seed: int = 42
     location: LocationConfig
-    datamodule: DatamoduleConfig
-    training_module: TrainingModuleConfig
-    hr_encoder: dict[str, Any]
-    lr_encoder: dict[str, Any]
-    decoder: dict[str, Any]
-    positional_encoding: dict[str, Any]
     callbacks: CallbacksConfig
     loggers: LoggersConfig
     trainer: TrainerConfig
 
-    def architecture(self) -> TamrfsitsConfig:
-        """The network; InputError names what does not fit."""
-        groups = {"hr_encoder": self.hr_encoder, "lr_encoder": self.lr_encoder, "decoder": self.decoder}
-        return TamrfsitsConfig.from_dict(self.training_module.network.model_dump() | groups | self.positional_encoding)
-
-    def weights(self) -> TamrfsitsWeights:
-        """What the trained weights will say of themselves."""
-        lr, hr = self.datamodule.inputs()
-        return TamrfsitsWeights(
-            name=self.name,
-            architecture=self.architecture(),
-            lr=lr,
-            hr=hr,
-            day_origin=self.datamodule.day_origin,
-            licence="not stated",
-            source=f"sitsfusion train, run {self.name}",
-            cloudy=self.training_module.cloudy,
-            compensation=self.training_module.compensation,
-        )
+    def describe(self) -> str:
+        """What is trained, in a line."""
+        return self.name
 
 
 def checked(model: type[Model], values: Mapping[str, Any], path: str = "") -> Model:

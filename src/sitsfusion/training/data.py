@@ -6,16 +6,15 @@ processes). A run that goes on from step k therefore sees what it would have see
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from importlib import import_module
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from sitsfusion.errors import CheckpointError, InputError, MissingExtraError
-from sitsfusion.samples import Sample, collate_samples
-from sitsfusion.training.config import DatamoduleConfig, LoaderConfig
+from sitsfusion.training.config import LoaderConfig
+from sitsfusion.training.module import TrainedModule
 
 try:
     from lightning.pytorch import LightningDataModule, Trainer
@@ -24,42 +23,26 @@ except ImportError as error:
 
 
 class Samples(Protocol):
-    """What training asks of a data set; every sample has batch size 1 and physical units.
-
-    A sample depends on its index and the epoch, never on what was read before.
-    """
+    """What training asks of a data set: a sample depends on its index and the epoch, never on what was read before."""
 
     def __len__(self) -> int: ...
-    def __getitem__(self, index: int, /) -> Sample: ...
+    def __getitem__(self, index: int, /) -> Any: ...
     def set_epoch(self, epoch: int, /) -> None: ...
-
-
-# Modules that offer `configure(options) -> pydantic config` (no file is opened) and
-# `datasets(config) -> (train, validation, test)`.
-KINDS = {"ls2s2": "sitsfusion.training.ls2s2", "simulated": "sitsfusion.training.simulated"}
-
-
-def configure(config: DatamoduleConfig) -> Any:
-    """The data set's own configuration; InputError names the full path of what does not fit. Opens no file."""
-    return import_module(KINDS[config.kind]).configure(config.options())
-
-
-def datamodule(config: DatamoduleConfig, seed: int) -> SampleModule:
-    """The data module of a configuration; opens the data."""
-    train, validation, _ = import_module(KINDS[config.kind]).datasets(configure(config))
-    return SampleModule(train, validation, config.loader(), seed)
 
 
 Key = tuple[int, int]  # epoch, index
 
 
-class _Epochs(Dataset[Sample]):
+Collate = Callable[[Sequence[Any]], Any]
+
+
+class _Epochs(Dataset[Any]):
     """A data set asked by epoch and index, so that worker processes need not be told the epoch."""
 
     def __init__(self, samples: Samples) -> None:
         self.samples = samples
 
-    def __getitem__(self, key: Key) -> Sample:
+    def __getitem__(self, key: Key) -> Any:
         epoch, index = key
         self.samples.set_epoch(epoch)
         return self.samples[index]
@@ -115,17 +98,17 @@ class StepSampler(Sampler[list[Key]]):
         return order
 
 
-class StepLoader(DataLoader[Sample]):
+class StepLoader(DataLoader[Any]):
     """A loader that Lightning may resume in mid-epoch: the sampler finds the place, here it is only checked."""
 
-    def __init__(self, samples: Samples, sampler: StepSampler, loader: LoaderConfig) -> None:
+    def __init__(self, samples: Samples, sampler: StepSampler, collate: Collate, loader: LoaderConfig) -> None:
         super().__init__(
             _Epochs(samples),
             batch_sampler=sampler,
             num_workers=loader.num_workers,
             prefetch_factor=loader.prefetch_factor if loader.num_workers else None,
             persistent_workers=loader.num_workers > 0,
-            collate_fn=collate_samples,
+            collate_fn=collate,
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -145,28 +128,53 @@ class StepLoader(DataLoader[Sample]):
 
 
 class SampleModule(LightningDataModule):
-    """Training and validation samples for a Lightning trainer."""
+    """Training, validation and, where there are any, test samples for a Lightning trainer.
 
-    def __init__(self, train: Samples, validation: Samples, loader: LoaderConfig, seed: int) -> None:
+    Args:
+        train, validation, test: the samples.
+        collate: samples to a batch.
+        loader: sizes of batches, worker processes.
+        seed: of the order of the training samples.
+    """
+
+    def __init__(
+        self,
+        train: Samples,
+        validation: Samples,
+        collate: Collate,
+        loader: LoaderConfig,
+        seed: int,
+        test: Samples | None = None,
+    ) -> None:
         super().__init__()
-        self.train, self.validation, self.loader, self.seed = train, validation, loader, seed
+        self.train, self.validation, self.test = train, validation, test
+        self.collate, self.loader, self.seed = collate, loader, seed
 
     def train_dataloader(self) -> StepLoader:
         trainer = _attached(self)
+        module = trainer.lightning_module
         sampler = StepSampler(
             len(self.train),
             self.loader.batch_size,
             self.seed,
-            lambda: trainer.global_step,
+            lambda: module.batches_done if isinstance(module, TrainedModule) else trainer.global_step,
             trainer.global_rank,
             trainer.world_size,
         )
-        return StepLoader(self.train, sampler, self.loader)
+        return StepLoader(self.train, sampler, self.collate, self.loader)
 
     def val_dataloader(self) -> StepLoader:
+        return self._in_order(self.validation)
+
+    def test_dataloader(self) -> StepLoader:
+        if self.test is None:
+            raise InputError("these data have no test samples: use --validate, or sitsfusion evaluate")
+        return self._in_order(self.test)
+
+    def _in_order(self, samples: Samples) -> StepLoader:
         trainer, size = _attached(self), self.loader.testing_validation_batch_size
-        sampler = StepSampler(len(self.validation), size, None, rank=trainer.global_rank, world=trainer.world_size)
-        return StepLoader(self.validation, sampler, self.loader)
+        sampler = StepSampler(len(samples), size, None, rank=trainer.global_rank, world=trainer.world_size)
+        return StepLoader(samples, sampler, self.collate, self.loader)
 
 
 def _attached(module: LightningDataModule) -> Trainer:

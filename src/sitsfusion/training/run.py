@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
-from sitsfusion.checkpoints.tamrfsits import load_tamrfsits
-from sitsfusion.errors import InputError, MissingExtraError, PlanError
+from sitsfusion.errors import InputError, MissingExtraError, PlanError, ReadError
+from sitsfusion.training import families
 from sitsfusion.training.callbacks import CHECKPOINTS, LAST, AtomicCheckpointIO, callbacks, logger
 from sitsfusion.training.compose import as_yaml
-from sitsfusion.training.config import TrainConfig, TrainerConfig
-from sitsfusion.training.data import datamodule
-from sitsfusion.training.export import is_run_checkpoint, read_trained
-from sitsfusion.training.tamrfsits import TamrfsitsModule, require_same_network
-from sitsfusion.training.tasks import build_task
+from sitsfusion.training.config import RunConfig, TrainerConfig
+from sitsfusion.training.module import TrainedModule
 
 try:
     from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
@@ -34,6 +33,7 @@ except ImportError as error:
 CONFIG = "config.yaml"
 # Remarks of Lightning on what is meant to be so.
 _EXPECTED = (
+    "Be aware that when using `ckpt_path`, callbacks used to create the checkpoint",  # scored, not trained
     "Checkpoint directory .* exists and is not empty",  # a resumed run
     "`training_step` returned `None`",  # a step without any computable term
     ".*does not have many workers",  # num_workers is the user's choice
@@ -42,7 +42,7 @@ _EXPECTED = (
 )
 
 
-def train(config: TrainConfig, folder: Path | None = None, *, resume: bool = False) -> Path:
+def train(config: RunConfig, folder: Path | None = None, *, resume: bool = False) -> Path:
     """Train, or go on training, and return the last checkpoint.
 
     Args:
@@ -59,37 +59,54 @@ def train(config: TrainConfig, folder: Path | None = None, *, resume: bool = Fal
     folder = folder or config.location.runs / config.name
     require_device(config.trainer)
     start = _starting_point(folder, resume)
-    module = build_module(config, folder)
-    data = datamodule(config.datamodule, config.seed)
+    family = families.get(config.family)
+    module, data = family.module(config, folder), family.data(config)
     _write_config(config, folder)
-    if config.trainer.threads is not None:
-        torch.set_num_threads(config.trainer.threads)
-    torch.set_float32_matmul_precision(config.trainer.matmul_precision)
-    trainer = build_trainer(config, folder)
-    with warnings.catch_warnings():
-        for remark in _EXPECTED:
-            warnings.filterwarnings("ignore", remark)
+    trainer = _prepared(config, folder, module)
+    with _without_expected_remarks():
         trainer.fit(module, data, ckpt_path=start, weights_only=True)
     return folder / CHECKPOINTS / LAST
 
 
-def build_module(config: TrainConfig, folder: Path) -> TamrfsitsModule:
-    """The module of a configuration, its network drawn from the seed or read from `start_from_checkpoint`."""
-    weights = config.weights()
-    torch.manual_seed(config.seed)
-    options = config.training_module
-    task = build_task(options, weights)
-    module = TamrfsitsModule(weights, task, options.optimiser, seed=config.seed, folder=folder)
-    if options.start_from_checkpoint is not None:
-        path = options.start_from_checkpoint
-        net, found = read_trained(path) if is_run_checkpoint(path) else load_tamrfsits(path)
-        require_same_network(found, weights, str(path))
-        module.net.load_state_dict(net.state_dict())
-    return module
+def assess(config: RunConfig, checkpoint: Path, stage: Literal["validate", "test"], folder: Path) -> dict[str, float]:
+    """The numbers that a checkpoint of this configuration has on the validation or test samples, also logged in
+    `folder`; nothing is trained.
+
+    Raises:
+        ReadError: no checkpoint there. CheckpointError: it belongs to another configuration. InputError: as `train`.
+    """
+    if not checkpoint.is_file():
+        raise ReadError(f"no checkpoint at {checkpoint}: give a .ckpt file of a run")
+    require_device(config.trainer)
+    family = families.get(config.family)
+    module, data = family.module(config, folder), family.data(config)
+    # Callbacks that save are left out, and with them what they would take from the checkpoint.
+    trainer = _prepared(config, folder, module, callbacks=family.callbacks(config, folder))
+    run = trainer.validate if stage == "validate" else trainer.test
+    with _without_expected_remarks():
+        [found] = run(module, data, ckpt_path=checkpoint, weights_only=True, verbose=False)
+    return dict(found)
 
 
-def build_trainer(config: TrainConfig, folder: Path, **changes: Any) -> Trainer:
-    """Lightning's trainer; `changes` replace its arguments."""
+def _prepared(config: RunConfig, folder: Path, module: TrainedModule, **changes: Any) -> Trainer:
+    if config.trainer.threads is not None:
+        torch.set_num_threads(config.trainer.threads)
+    torch.set_float32_matmul_precision(config.trainer.matmul_precision)
+    return build_trainer(config, folder, module.steps_per_batch, **changes)
+
+
+@contextmanager
+def _without_expected_remarks() -> Iterator[None]:
+    with warnings.catch_warnings():
+        for remark in _EXPECTED:
+            warnings.filterwarnings("ignore", remark)
+        yield
+
+
+def build_trainer(config: RunConfig, folder: Path, steps_per_batch: int = 1, **changes: Any) -> Trainer:
+    """Lightning's trainer; `changes` replace its arguments. Configured steps are batches; Lightning counts those of
+    optimisers.
+    """
     options = config.trainer
     slurm = SLURMEnvironment.detect()
     several = options.devices * options.num_nodes > 1
@@ -103,7 +120,7 @@ def build_trainer(config: TrainConfig, folder: Path, **changes: Any) -> Trainer:
         "precision": options.precision,
         "gradient_clip_val": options.gradient_clip_val,
         "max_epochs": options.max_epochs,
-        "max_steps": options.max_steps,
+        "max_steps": options.max_steps * steps_per_batch,
         "val_check_interval": options.val_check_interval,
         "check_val_every_n_epoch": None,
         "limit_val_batches": options.limit_val_batches,
@@ -114,7 +131,7 @@ def build_trainer(config: TrainConfig, folder: Path, **changes: Any) -> Trainer:
         "use_distributed_sampler": False,  # `StepSampler` knows the processes
         "default_root_dir": folder,
         "logger": logger(config.loggers, folder, config.name),
-        "callbacks": callbacks(config.callbacks, folder, requeue=slurm),
+        "callbacks": callbacks(config.callbacks, folder, slurm, families.get(config.family).callbacks(config, folder)),
         "plugins": [AtomicCheckpointIO(), *([SLURMEnvironment(auto_requeue=False)] if slurm else [])],
     }
     return Trainer(**arguments | changes)
@@ -142,6 +159,6 @@ def _starting_point(folder: Path, resume: bool) -> Path | None:
     return None
 
 
-def _write_config(config: TrainConfig, folder: Path) -> None:
+def _write_config(config: RunConfig, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG).write_text(as_yaml(config))

@@ -16,8 +16,9 @@ from sitsfusion.nets.tamrfsits import TamrfsitsNet
 from sitsfusion.samples import Sample
 from sitsfusion.series import Series
 from sitsfusion.strategies import YEAR, Split, TrainingPool, split
-from sitsfusion.training.config import TrainingModuleConfig, checked
-from sitsfusion.training.supervised import SupervisedConfig, SupervisedObjective
+from sitsfusion.training.config import checked
+from sitsfusion.training.tamrfsits.config import TrainingModuleConfig
+from sitsfusion.training.tamrfsits.supervised import SupervisedConfig, SupervisedObjective
 from sitsfusion.weights.config import TamrfsitsWeights
 
 Terms = dict[str, Tensor]

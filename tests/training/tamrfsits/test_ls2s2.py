@@ -8,8 +8,7 @@ from sitsfusion.training.compose import compose
 from sitsfusion.training.export import read_trained
 from sitsfusion.training.run import train
 from tests.fake.products import days, write_ls2s2
-
-from .tiny import NETWORK, OBJECTIVE, RUN, losses
+from tests.training.tiny import NETWORK, OBJECTIVE, RUN, losses
 
 DAYS = [f"2022-{month:02d}-03" for month in range(1, 13)]
 

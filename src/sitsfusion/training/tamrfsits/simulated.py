@@ -32,7 +32,7 @@ from sitsfusion.series import Series
 from sitsfusion.simulate import Simulated, World, simulate_scene
 from sitsfusion.strategies import Split, TrainingPool
 from sitsfusion.training.config import checked
-from sitsfusion.training.tasks import draw_split
+from sitsfusion.training.tamrfsits.tasks import draw_split
 
 PATH = "datamodule.config"
 RATIO = 3

@@ -17,8 +17,8 @@ from sitsfusion.errors import InputError
 from sitsfusion.samples import Sample, collate_samples
 from sitsfusion.series import Series
 from sitsfusion.simulate import simulate_scene
-from sitsfusion.training.supervised import SupervisedConfig, SupervisedObjective
-from sitsfusion.training.tamrfsits import standardised
+from sitsfusion.training.tamrfsits.module import standardised
+from sitsfusion.training.tamrfsits.supervised import SupervisedConfig, SupervisedObjective
 from tests.fake.weights import seeded_weights
 
 HOW = {"decay_days": 6.0, "shrink": 0.2}

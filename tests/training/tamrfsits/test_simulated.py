@@ -13,8 +13,8 @@ from sitsfusion.errors import InputError
 from sitsfusion.samples import collate_samples
 from sitsfusion.simulate import simulate_scene
 from sitsfusion.strategies import Strategy, TrainingPool
-from sitsfusion.training import simulated
-from sitsfusion.training.simulated import SimulatedConfig, configure, datasets, draw_sample, simulated_arrays
+from sitsfusion.training.tamrfsits import simulated
+from sitsfusion.training.tamrfsits.simulated import SimulatedConfig, configure, datasets, draw_sample, simulated_arrays
 
 CONFIG = SimulatedConfig(
     scenes=2, samples_per_scene=3, size=30, crop=24, truth_every=30, queries=4, validation_scenes=1

@@ -1,0 +1,1 @@
+"""Training of TAMRFSITS (Michel and Inglada): `family` is the door."""
