@@ -24,6 +24,7 @@ from sitsfusion.errors import FetchError, InputError
 from sitsfusion.fetch import Entry, Retry, available, cache_folder, fetch, find_entry, load_catalogue, local, resolve
 from sitsfusion.fetch.lock import LOCK, sole_writer
 from sitsfusion.fetch.store import RECEIPT
+from sitsfusion.fetch.transfer import FileSource, bring
 from tests import zenodo_standin as server
 from tests.zenodo_standin import Standin
 
@@ -86,6 +87,7 @@ def test_shipped_catalogue_names_the_published_records() -> None:
     assert entries["tamrfsits-v2"].page == "https://zenodo.org/records/17474541"
     assert (entries["ls2s2"].record, entries["ls2s2"].kind) == ("15471890", "dataset")
     assert all(entry.main in entry.needs for entry in entries.values() if entry.kind == "weights")
+    assert entries["ls2s2-myww"].page == "https://doi.org/10.6096/1029"
 
 
 @pytest.mark.parametrize(
@@ -95,6 +97,7 @@ def test_shipped_catalogue_names_the_published_records() -> None:
         ("kind: painting", "kind"),
         ("source: ftp://host/file", "zenodo:RECORD"),
         ("source: http://host/", "zenodo:RECORD"),
+        ("source: by-hand:host", "by-hand"),
         ("main: other.ckpt", "needs"),
         ("files: []", "files"),
         ("known: {a.bin: {size: -1}}", "known.a.bin.size"),
@@ -834,3 +837,41 @@ def test_importing_makes_no_request_and_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# --- what a person must download
+
+
+def test_what_no_program_can_download_says_how(zenodo: Standin, tmp_path: Path) -> None:
+    with pytest.raises(
+        FetchError, match=r"https://doi\.org/10\.6096/1029, then run: sitsfusion fetch ls2s2-myww --source"
+    ):
+        fetch("ls2s2-myww", retry=QUICK)
+    with pytest.raises(FetchError, match=r"the authors' publication .*sitsfusion fetch tamrfsits-results --source"):
+        fetch("tamrfsits-results", retry=QUICK)
+    assert zenodo.seen == []
+    copy = tmp_path / "copy" / "GAPS" / "tamrfsits"
+    copy.mkdir(parents=True)
+    (copy / "lr_metrics.csv").write_text("a table\n")
+    (copy / "notes.txt").write_text("something else\n")
+    (path,) = fetch("tamrfsits-results", source=tmp_path / "copy", retry=QUICK)
+    assert path == cache_folder("tamrfsits-results") / "GAPS" / "tamrfsits" / "lr_metrics.csv"
+    assert resolve("tamrfsits-results") == cache_folder("tamrfsits-results")
+
+
+# --- who we are
+
+
+def test_secrets_go_to_the_server_they_are_for(zenodo: Standin, tmp_path: Path) -> None:
+    secret = {"Authorization": "Bearer secret"}
+    with server.serving(Standin(records={"1": {"a.bin": BODY}})) as elsewhere:
+        there = f"{elsewhere.url}/api/records/1/files/a.bin/content"
+        here = f"{zenodo.url}/api/records/1/files/a.bin/content"
+        zenodo.faults["a.bin"] = [server.redirect_to(there), server.redirect_to(here)]
+        for name in ("first", "second"):
+            source = FileSource(name, here, None, None, secret)
+            bring(source, tmp_path / name, lambda done, total: None, QUICK)
+            assert (tmp_path / name).read_bytes() == BODY
+        assert [each.headers.get("Authorization") for each in elsewhere.seen] == [None]
+    assert [each.headers.get("Authorization") for each in zenodo.seen] == ["Bearer secret"] * 3
+    assert "secret" not in repr(source)

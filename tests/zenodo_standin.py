@@ -224,9 +224,9 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving(standin: Standin) -> Iterator[Standin]:
+def serving(standin: Standin, handler: type[Handler] = Handler) -> Iterator[Standin]:
     """Serve on a free port of 127.0.0.1 in a thread."""
-    server = _Server(("127.0.0.1", 0), type("BoundHandler", (Handler,), {"standin": standin}))
+    server = _Server(("127.0.0.1", 0), type("BoundHandler", (handler,), {"standin": standin}))
     standin.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()

@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 import rasterio
 import xarray as xr
-from typer.testing import CliRunner
 
-from sitsfusion.cli.dataset import dataset
 from sitsfusion.datasets import ls2s2_masks
 from sitsfusion.datasets.ls2s2 import SiteParameters, SiteReader
 from sitsfusion.datasets.ls2s2_extract import extract, extract_site, sharpened, shifted, stored
@@ -204,13 +202,72 @@ def test_index_without_dates_removes_nothing(tmp_path: Path) -> None:
         clean(site)
 
 
-def test_command(tmp_path: Path) -> None:
+def test_quality_layers_keep_their_bits(tmp_path: Path) -> None:
     site = write_cubes(tmp_path)
-    aoi = tmp_path / "aoi.json"
-    aoi.write_text(AOI.model_dump_json())
-    result = CliRunner().invoke(dataset, ["extract", str(aoi), str(site), "--only", "landsat"])
-    assert result.exit_code == 0, result.output
-    assert "landsat: 2 of 2 dates are clear" in result.output
-    again = CliRunner().invoke(dataset, ["extract", str(aoi), str(site)])
-    assert "landsat: has an index, left as it is" in again.output
-    assert "sentinel2: 2 of 2 dates" in again.output
+    flagged = cube("landsat")
+    flagged["BQA"][0] = (1 << 15) | (1 << 6)
+    flagged["BQA"][0, 2, 3] = np.nan
+    flagged["ST_CDIST"][0] = 0.75
+    flagged.to_netcdf(site / "landsat.nc", engine="h5netcdf")
+    seen = cube("sentinel2")
+    for layer in ("AOT", "SNW"):
+        seen[layer] = seen["CLP"] + 100
+    seen.to_netcdf(site / "sentinel2.nc", engine="h5netcdf")
+    extract_site(AOI, site, quality=True)
+    day = site / "landsat" / "20220105"
+    assert sorted(f.name.removesuffix("_20220105.tif") for f in day.iterdir()) == [
+        "landsat_bands", "landsat_mask", "landsat_pan", "landsat_pan_mask", "landsat_qa", "landsat_qa_radsat",
+        "landsat_snow_mask", "landsat_sr_qa_aerosol", "landsat_st_cdist",
+    ]  # fmt: skip
+    with rasterio.open(day / "landsat_qa_20220105.tif") as file:
+        bits = file.read(1)
+        assert (file.dtypes, file.shape, file.descriptions) == (("uint16",), (6, 8), ("BQA",))
+        assert bits[1, 2] == 1  # the cube has one pixel more on each side; missing is fill
+        assert (np.delete(bits.ravel(), 10) == (1 << 15) | (1 << 6)).all()
+    with rasterio.open(day / "landsat_st_cdist_20220105.tif") as file:
+        assert (file.dtypes, file.read(1).min()) == (("float32",), 0.75)
+    with rasterio.open(site / "sentinel2" / "20220105" / "sentinel2_qa_20220105.tif") as file:
+        assert file.descriptions == ("SCL", "CLM", "CLP", "AOT", "SNW", "dataMask")
+        assert file.read()[:, 0, 0].tolist() == [4, 0, 20, 120, 120, 1]
+    assert not list((site / "landsat" / "20220105").glob("*emis*"))
+    without = cube("landsat").drop_vars("ST_CDIST")
+    without.to_netcdf(site / "landsat.nc", engine="h5netcdf")
+    with pytest.raises(InputError, match="lacks ST_CDIST"):
+        extract_site(AOI, site, ["landsat"], quality=True, override=True)
+
+
+def test_snow_counts_only_on_request(tmp_path: Path) -> None:
+    site = write_cubes(tmp_path)
+    snowy = cube("landsat")
+    snowy["BQA"][0, 1:4] = (1 << 6) | (1 << 5)
+    snowy.to_netcdf(site / "landsat.nc", engine="h5netcdf")
+    extract_site(AOI, site)
+    settings = {"patch_size": 180, "dt_orig": DAYS[0], "exclude_last_date": False}
+    assert SiteReader(site, SiteParameters(**settings))[0].lr.usable().all()
+    lr, hr = SiteReader(site, SiteParameters(**settings, mask_snow=True))[0]
+    clear = lr.usable()[0]
+    assert not clear[0, :3].any()
+    assert clear[0, 3:].all()
+    assert clear[1].all()
+    assert hr.usable().all()
+    both = SiteParameters(
+        **settings,
+        lr_index_files=("index.csv", "index_pan.csv"),
+        lr_bands=(None, None),
+        lr_resolution=15,
+        mask_snow=True,
+    )
+    assert not SiteReader(site, both)[0].lr.usable()[0, 0, :6].any()
+
+
+def test_sites_of_the_first_release_have_no_snow(tmp_path: Path) -> None:
+    site = write_cubes(tmp_path)
+    extract_site(AOI, site)
+    for folder in ("sentinel2", "landsat"):
+        index = site / folder / "index.csv"
+        lines = [line.split("\t")[:-1] for line in index.read_text().splitlines()]
+        index.write_text("".join("\t".join(line) + "\n" for line in lines))
+    settings = {"patch_size": 180, "dt_orig": DAYS[0]}
+    assert len(SiteReader(site, SiteParameters(**settings))[0].hr.days[0]) == 1
+    with pytest.raises(InputError, match=r"landsat_mask_20220105.tif has no snow mask .* mask_snow=False"):
+        SiteReader(site, SiteParameters(**settings, mask_snow=True))[0]

@@ -66,3 +66,20 @@ def test_missing_sites_are_named(tmp_path: Path) -> None:
         ls2s2_splits.site_folders(tmp_path, "ls2s2_2022", "train")
     with pytest.raises(InputError, match="ls2s2_2022, ls2s2_all, ls2s2_wwmy"):
         ls2s2_splits.site_folders(tmp_path, "ls2s2", "train")
+
+
+def test_sites_that_a_user_names(tmp_path: Path) -> None:
+    own = ls2s2_splits.aois()["31TCJ_12"].model_copy(update={"name": "mine"})
+    file = tmp_path / "mine.json"
+    file.write_text(own.model_dump_json())
+    found = ls2s2_splits.find_aois([str(file), "31TCJ_12", "test", "31TCJ_12"])
+    assert [aoi.name for aoi in found[:2]] == ["mine", "31TCJ_12"]
+    assert len(found) == 42
+    assert len(ls2s2_splits.find_aois(["train"])) == 64
+    file.write_text(own.model_copy(update={"name": "31TCJ_12", "start_date": date(2023, 1, 1)}).model_dump_json())
+    with pytest.raises(InputError, match="31TCJ_12 is described twice"):
+        ls2s2_splits.find_aois(["31TCJ_12", str(file)])
+    with pytest.raises(InputError, match="nor a JSON file"):
+        ls2s2_splits.find_aois(["31TCJ_13"])
+    with pytest.raises(ReadError, match="cannot be read"):
+        ls2s2_splits.find_aois([str(tmp_path / "none.json")])

@@ -15,18 +15,10 @@ from sitsfusion.errors import InputError, WriteError
 
 dataset = typer.Typer(
     name="dataset",
-    help="LS2S2 sites: list them, look at them, measure their bands, extract them from downloads.",
+    help="LS2S2 sites: list them, look at them, measure their bands (`download` makes them).",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-
-
-class CubeName(StrEnum):
-    """The cubes of a site."""
-
-    SENTINEL2 = "sentinel2"
-    LANDSAT = "landsat"
-    LANDSAT_PAN = "landsat_pan"
 
 
 class View(StrEnum):
@@ -149,32 +141,6 @@ def sites(
             for name, aoi in found.items()
         ]
         table("", ["site", "crs", "left", "bottom", "right", "top", "from", "before"], rows)
-
-
-@dataset.command()
-def extract(
-    aoi: Annotated[Path, typer.Argument(help="description of the site (json)", show_default=False)],
-    site: Annotated[Path, typer.Argument(help="its folder, with the .nc cubes", show_default=False)],
-    only: Annotated[
-        list[CubeName] | None, typer.Option(help="these cubes", show_default="sentinel2, landsat, landsat_pan")
-    ] = None,
-    min_clear: Annotated[float, typer.Option(help="least share of clear pixels of a date", min=0, max=1)] = 0.25,
-    release: Annotated[Literal["1.0.0", "2.0.0"], typer.Option(help="whose Landsat masks")] = "2.0.0",
-    override: Annotated[bool, typer.Option("--override", help="also cubes that were extracted before")] = False,
-) -> None:
-    """Turn downloaded openEO cubes into an LS2S2 site: images, masks and indices.
-
-    Example: sitsfusion dataset extract aois/31TCJ_12.json sites/31TCJ_12
-    """
-    from sitsfusion.datasets.ls2s2_extract import CUBES, extract_site
-    from sitsfusion.datasets.ls2s2_splits import read_aoi
-
-    names = [name for name in CUBES if only is None or name in only]
-    done = extract_site(read_aoi(aoi), site, names, min_clear=min_clear, release=release, override=override)
-    for name in names:
-        found = done.get(name)
-        told = "has an index, left as it is" if found is None else f"{found.written} of {found.dates} dates are clear"
-        out.print(f"{name}: {told}", markup=False, highlight=False)
 
 
 def _write(file: Path, text: str) -> None:

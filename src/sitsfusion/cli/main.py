@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 
-from sitsfusion.cli import evaluate, jobs, show, simulate, train  # noqa: F401  (importing them registers their commands)
+from sitsfusion.cli import evaluate, gaps, jobs, score_gaps, show, simulate, train  # noqa: F401  (importing them registers their commands)
 from sitsfusion.cli.app import app, err, exit_code
+from sitsfusion.cli.convert import convert
 from sitsfusion.cli.dataset import dataset
+from sitsfusion.cli.download import download
 from sitsfusion.errors import SitsFusionError
 
 app.add_typer(dataset)
+app.add_typer(download)
+app.add_typer(convert)
 
 
 def main() -> None:

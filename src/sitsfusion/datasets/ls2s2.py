@@ -63,6 +63,7 @@ class SiteParameters(BaseModel):
         "of each sensor",
     )
     conjunctions_only: bool = Field(False, description="only dates that both sensors have")
+    mask_snow: bool = Field(False, description="snow is not valid either (sites of LS2S2 1.0.0 have no snow masks)")
     exclude_last_date: bool = Field(
         True,
         description="as in the reference, the period ends before its last date, so that the images of that day are "
@@ -133,9 +134,9 @@ class SiteReader(Dataset[SeriesPair]):
         hr_dates = acquisitions(self.folder / p.hr_sensor, p.hr_index_files)
         if p.conjunctions_only:
             lr_dates, hr_dates = conjunctions(lr_dates, hr_dates)
-        mtf = p.mtf_for_downsampling
-        self._lr = PatchReader(lr_dates, p.lr_bands, p.patch_size, p.lr_resolution, mtf)
-        self._hr = PatchReader(hr_dates, p.hr_bands, p.patch_size, p.hr_resolution, mtf)
+        mtf, snow = p.mtf_for_downsampling, p.mask_snow
+        self._lr = PatchReader(lr_dates, p.lr_bands, p.patch_size, p.lr_resolution, mtf, snow)
+        self._hr = PatchReader(hr_dates, p.hr_bands, p.patch_size, p.hr_resolution, mtf, snow)
         self.day_origin = p.dt_orig or hr_dates[0].day
         self.slices = _slices(_days(lr_dates), _days(hr_dates), self.day_origin, p)
         self.corners = _corners(hr_dates[0].files(0)[0], p.patch_size)

@@ -3,7 +3,8 @@
 A cube is a NetCDF file with dimensions t, y (decreasing), x, one variable per band and a `crs` variable. Rules and
 numbers are those of the published extraction, because the published data were made so. It moves Landsat images, but
 not their masks, by half a pixel towards the south-east. Where it did harm without need, this differs: splines do not
-mix dates, and a missing pixel makes only itself missing, not its band in the whole series.
+mix dates, a missing pixel makes only itself missing, not its band in the whole series, quality layers keep all their
+bits.
 
 Needs the extras `netcdf` and `classical`.
 """
@@ -40,8 +41,32 @@ _S2_QUALITY, _LANDSAT_QUALITY = ("SCL", "CLM", "CLP", "dataMask"), ("BQA", "SR_Q
 
 
 @dataclass(frozen=True)
+class _LayerFile:
+    """Quality layers that go to a file of their own as they come; integers where NaN is 0, but fill in `BQA`."""
+
+    kind: str
+    layers: tuple[str, ...]
+    dtype: type[np.generic] = np.uint16
+
+
+_LAYER_FILES: Mapping[CubeName, tuple[_LayerFile, ...]] = {
+    "sentinel2": (_LayerFile("qa", ("SCL", "CLM", "CLP", "AOT", "SNW", "dataMask")),),
+    "landsat": (
+        _LayerFile("qa", ("BQA",)),
+        _LayerFile("st_cdist", ("ST_CDIST",), np.float32),
+        _LayerFile("qa_radsat", ("QA_RADSAT",)),
+        _LayerFile("sr_qa_aerosol", ("SR_QA_AEROSOL",)),
+    ),
+    "landsat_pan": (),
+}
+
+
+@dataclass(frozen=True)
 class _Product:
-    """What is made of one cube: folder, pixel (m), bands, quality layers, masks, names of the files, snow or not."""
+    """What is made of one cube.
+
+    Folder, pixel (m), bands, quality layers, masks, names of the files, index, layers with files of their own.
+    """
 
     folder: str
     step: float
@@ -50,6 +75,12 @@ class _Product:
     masks: Callable[[rules.Layers], rules.Masks]
     kinds: tuple[str, ...]
     index: str
+    layer_files: tuple[_LayerFile, ...] = ()
+
+    def with_layer_files(self, name: CubeName) -> _Product:
+        files = _LAYER_FILES[name]
+        quality = dict.fromkeys([*self.quality, *(layer for file in files for layer in file.layers)])
+        return replace(self, quality=tuple(quality), layer_files=files)
 
 
 @dataclass(frozen=True)
@@ -62,7 +93,14 @@ class Extracted:
 
 
 def extract(
-    aoi: Aoi, cube: Path, site: Path, name: CubeName, *, min_clear: float = 0.25, release: rules.Release = "2.0.0"
+    aoi: Aoi,
+    cube: Path,
+    site: Path,
+    name: CubeName,
+    *,
+    min_clear: float = 0.25,
+    release: rules.Release = "2.0.0",
+    quality: bool = False,
 ) -> Extracted:
     """Write images, masks and index of one cube into the folder of its site. The index is written last.
 
@@ -73,6 +111,8 @@ def extract(
         name: which cube it is.
         min_clear: least share of clear pixels of a date that is written.
         release: of the reference whose Landsat masks are wanted.
+        quality: also write the quality layers of each date: `sentinel2_qa` (SCL, CLM, CLP, AOT, SNW, dataMask),
+            `landsat_qa`, `landsat_st_cdist`, `landsat_qa_radsat`, `landsat_sr_qa_aerosol`.
 
     Raises:
         ReadError: the cube cannot be read.
@@ -81,6 +121,8 @@ def extract(
         MissingExtraError: the extras `netcdf` or `classical` are not installed.
     """
     product = _product(name, release)
+    if quality:
+        product = product.with_layer_files(name)
     with _opened(cube) as whole:
         crs = _crs(whole, cube)
         part = _cut(_checked(whole, product, cube), aoi, product.step, crs == CRS.from_string(aoi.crs))
@@ -98,6 +140,7 @@ def extract_site(
     *,
     min_clear: float = 0.25,
     release: rules.Release = "2.0.0",
+    quality: bool = False,
     override: bool = False,
 ) -> dict[CubeName, Extracted]:
     """Extract the cubes `<name>.nc` of a site's folder that have no index yet (`override`: all), then make the Landsat
@@ -109,7 +152,8 @@ def extract_site(
     for name in names:
         product = _product(name, release)
         if override or not (site / product.folder / product.index).is_file():
-            done[name] = extract(aoi, site / f"{name}.nc", site, name, min_clear=min_clear, release=release)
+            cube = site / f"{name}.nc"
+            done[name] = extract(aoi, cube, site, name, min_clear=min_clear, release=release, quality=quality)
     clean(site)
     return done
 
@@ -207,7 +251,17 @@ def _date(cube: xr.Dataset, product: _Product, site: Path, place: Mapping[str, A
     _write(folder / mask, masks.unusable[None].astype(np.uint8), 0, place)
     if snow and masks.snow is not None:
         _write(folder / snow[0], masks.snow[None].astype(np.uint8), 0, place)
+    for file in product.layer_files:
+        values = np.stack([_as_it_came(layer, layers[layer], file.dtype) for layer in file.layers])
+        _write(folder / f"{compact}/{product.folder}_{file.kind}_{compact}.tif", values, None, place, file.layers)
     return replace(row, bands=bands, mask=mask, snow_mask=snow[0] if snow else None)
+
+
+def _as_it_came(name: str, layer: Array, dtype: type[np.generic]) -> NDArray[Any]:
+    if np.issubdtype(dtype, np.floating):
+        return layer.astype(dtype)
+    fill = 1 if name == "BQA" else 0
+    return np.nan_to_num(layer, nan=fill).astype(dtype)
 
 
 def _values(layers: rules.Layers, product: _Product, cube: xr.Dataset) -> NDArray[np.int16]:
@@ -267,7 +321,9 @@ def stored(values: Array) -> NDArray[np.int16]:
     return np.where(np.isnan(values), NODATA, np.clip(np.nan_to_num(values), limits.min, limits.max)).astype(np.int16)
 
 
-def _write(file: Path, values: NDArray[Any], nodata: float, place: Mapping[str, Any]) -> None:
+def _write(
+    file: Path, values: NDArray[Any], nodata: float | None, place: Mapping[str, Any], names: Sequence[str] = ()
+) -> None:
     count, height, width = values.shape
     profile: dict[str, Any] = {
         "count": count,
@@ -281,5 +337,6 @@ def _write(file: Path, values: NDArray[Any], nodata: float, place: Mapping[str, 
         file.parent.mkdir(parents=True, exist_ok=True)
         with rasterio.open(file, "w", driver="GTiff", **profile, **layout, **place) as out:
             out.write(values)
+            out.descriptions = tuple(names) or out.descriptions
     except (OSError, RasterioError) as error:
         raise WriteError(f"{file} cannot be written ({error})") from error

@@ -33,6 +33,7 @@ class PatchReader:
         patch_size: metres.
         resolution: pixel of what is returned, metres.
         mtf: at Nyquist of `resolution`, where it is coarser than the file.
+        mask_snow: snow is not valid either.
     """
 
     dates: tuple[Acquisition, ...]
@@ -40,6 +41,7 @@ class PatchReader:
     patch_size: float
     resolution: float
     mtf: float
+    mask_snow: bool = False
 
     def __post_init__(self) -> None:
         count = len(self.dates[0].lines)
@@ -49,14 +51,16 @@ class PatchReader:
     def read(self, dates: Sequence[Acquisition], left: float, bottom: float) -> tuple[Tensor, Tensor]:
         """The patch of this corner at some dates: values int16 `[t c h w]` as stored, valid bool `[t h w]`.
 
-        A pixel is not valid where a mask file says so, or where one of the bands read is 0; with several index files,
-        where any of them says so. Values are brought to `resolution`: finer by bicubic interpolation, coarser by a
-        Gaussian point spread function and bicubic sampling, both truncated to int16; masks by nearest neighbour.
+        A pixel is not valid where a mask file says so (with `mask_snow` also where a snow mask does), or where one of
+        the bands read is 0; with several index files, where any of them says so. Values are brought to `resolution`:
+        finer by bicubic interpolation, coarser by a Gaussian point spread function and bicubic sampling, both truncated
+        to int16; masks by nearest neighbour.
 
         Raises:
             ReadError: a file that cannot be read.
             GridError: the patch does not lie inside the images, or they have different grids.
-            InputError: index files whose patches have different sizes after resampling.
+            InputError: index files whose patches have different sizes after resampling; `mask_snow`, but a date
+                without snow mask.
         """
         parts = [self._part(dates, at, left, bottom) for at in range(len(self.bands))]
         sizes = {tuple(valid.shape) for _, valid in parts}
@@ -81,10 +85,21 @@ class PatchReader:
         """What one index file adds: values `[t c h w]`, valid `[t h w]`."""
         grid = rasters.header(str(dates[0].files(at)[0])).grid
         window = self._window(grid, left, bottom)
-        frames = [_frame(*a.files(at), self.bands[at], window, grid) for a in dates]
+        frames = [_frame(a.files(at)[0], self._masks(a, at), self.bands[at], window, grid) for a in dates]
         values = torch.from_numpy(np.stack([values for values, _ in frames]))
         valid = torch.from_numpy(np.stack([valid for _, valid in frames]))
         return self._resampled(values, valid, self.resolution / grid.affine.a)
+
+    def _masks(self, acquisition: Acquisition, at: int) -> list[Path]:
+        """The mask files of one date of index file `at`; the panchromatic one has no snow mask of its own."""
+        mask, snow = acquisition.files(at)[1], acquisition.lines[at].snow_mask
+        if not self.mask_snow:
+            return [mask]
+        if all(line.snow_mask is None for line in acquisition.lines):
+            raise InputError(
+                f"{mask} has no snow mask beside it (sites of LS2S2 1.0.0 have none); read them with mask_snow=False"
+            )
+        return [mask] if snow is None else [mask, snow]
 
     def _window(self, grid: GeoBox, left: float, bottom: float) -> Window:
         step = grid.affine.a
@@ -117,7 +132,7 @@ def _inside(start: int, size: int, side: int) -> int:
 
 
 def _frame(
-    bands_file: Path, mask_file: Path, bands: Sequence[int] | None, window: Window, grid: GeoBox
+    bands_file: Path, mask_files: Sequence[Path], bands: Sequence[int] | None, window: Window, grid: GeoBox
 ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
     head = rasters.header(str(bands_file))
     if head.grid != grid:
@@ -125,5 +140,5 @@ def _frame(
     if head.dtype != "int16":
         raise InputError(f"{bands_file} holds {head.dtype}; LS2S2 images hold int16 (reflectance x 10000, kelvin x 10)")
     values = rasters.read_window(str(bands_file), bands, window)
-    masked = rasters.read_window(str(mask_file), [0], window)[0] > 0
-    return values, ~(masked | (values == 0).any(axis=0))
+    masks = [rasters.read_window(str(file), [0], window)[0] > 0 for file in mask_files]
+    return values, ~np.any([*masks, (values == 0).any(axis=0)], axis=0)

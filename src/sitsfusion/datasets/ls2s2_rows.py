@@ -64,33 +64,37 @@ def write_index(file: Path, rows: Sequence[Row]) -> None:
     _save(file, [head, *([f"{r.sensor}_{r.day:%Y%m%d}"] * twice + list(r.fields().values()) for r in rows)])
 
 
-def clean(site: Path) -> None:
+def clean(site: Path) -> list[date]:
     """Make `landsat/index.csv` and `landsat/index_pan.csv` of a site agree; without both, nothing is done.
 
     Dates that are not valid, or unknown to the panchromatic index, lose their folder; the latter also their line. The
     panchromatic lines take clear share and validity of the multispectral ones, whose masks know of clouds.
 
+    Returns:
+        The dates whose folder was removed.
+
     Raises:
-        ReadError: an index cannot be read.
+        ReadError: there is no such folder; an index cannot be read.
         InputError: it lacks a column, or has a date that is none.
         WriteError: an index or folder cannot be replaced.
     """
+    if not site.is_dir():
+        raise ReadError(f"{site} is not a folder; expected an LS2S2 site")
     folder = site / "landsat"
     files = folder / "index.csv", folder / "index_pan.csv"
     if not all(file.is_file() for file in files):
-        return
+        return []
     (head, *lines), (pan_head, *pan_lines) = (_load(file) for file in files)
     pan = {line[pan_head.index("product_id")]: line for line in pan_lines}
-    name, valid, rate, day = (
+    name, valid, rate, at_day = (
         head.index(column) for column in ("product_id", "valid", "clear_pixel_rate", "acquisition_date")
     )
-    useless = [parse_day(line[day]) for line in lines if line[valid] != "True" or line[name] not in pan]
+    useless = [parse_day(line[at_day]) for line in lines if line[valid] != "True" or line[name] not in pan]
     kept = [line for line in lines if line[name] in pan]
     kept_pan = [_agreeing(pan[line[name]], pan_head, line[rate], line[valid]) for line in kept]
     _save(files[0], [head, *kept])
     _save(files[1], [pan_head, *kept_pan])
-    for gone in useless:
-        _remove(folder / f"{gone:%Y%m%d}")
+    return [day for day in useless if _remove(folder / f"{day:%Y%m%d}")]
 
 
 def _agreeing(line: list[str], head: Sequence[str], rate: str, valid: str) -> list[str]:
@@ -114,19 +118,26 @@ def _load(file: Path) -> Table:
 
 
 def _save(file: Path, table: Table) -> None:
-    """Replace an index in one step."""
+    replace_text(file, "".join("\t".join(line) + "\n" for line in table))
+
+
+def replace_text(file: Path, text: str) -> None:
+    """Write a text file, or replace it in one step. Raises WriteError."""
     part = file.with_name(f"{file.name}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text("".join("\t".join(line) + "\n" for line in table), encoding="utf-8")
+        part.write_text(text, encoding="utf-8")
         part.replace(file)
     except OSError as error:
-        raise WriteError(f"index file {file} cannot be written ({error})") from error
+        raise WriteError(f"{file} cannot be written ({error})") from error
 
 
-def _remove(folder: Path) -> None:
+def _remove(folder: Path) -> bool:
+    """Remove a folder; whether there was one."""
     try:
-        if folder.is_dir():
-            shutil.rmtree(folder)
+        if not folder.is_dir():
+            return False
+        shutil.rmtree(folder)
+        return True
     except OSError as error:
         raise WriteError(f"{folder} cannot be removed ({error})") from error

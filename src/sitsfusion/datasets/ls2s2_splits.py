@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import cache
 from importlib.resources import files as package_files
@@ -97,6 +97,32 @@ def read_aoi(path: Path) -> Aoi:
         raise InputError(
             f"{path} is not the description of a site (name, aoi, crs, start_date, end_date): {error}"
         ) from error
+
+
+def find_aois(texts: Sequence[str]) -> list[Aoi]:
+    """The sites that a user named, each once: JSON files, names of the 105 sites, `train` or `test` for all of a split.
+
+    Raises:
+        ReadError: a file that cannot be read.
+        InputError: a text that is none of these, or a file that is no description; two different sites of one name.
+    """
+    found: dict[str, Aoi] = {}
+    for text in texts:
+        for aoi in _named(text):
+            if found.setdefault(aoi.name, aoi) != aoi:
+                raise InputError(f"{text}: a site named {aoi.name} is described twice, differently")
+    return list(found.values())
+
+
+def _named(text: str) -> list[Aoi]:
+    for split in content().places:
+        if text == split:
+            return list(aois(split).values())
+    if text in (known := aois()):
+        return [known[text]]
+    if not text.endswith(".json"):
+        raise InputError(f"{text!r} is no site of LS2S2 1.0.0 (`sitsfusion dataset sites` lists them), nor a JSON file")
+    return [read_aoi(Path(text))]
 
 
 def presets() -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from sitsfusion.errors import InputError
 
 _RECORD_SOURCE = re.compile(r"^(?:zenodo:|doi:10\.5281/zenodo\.)(\d+)$")
 _WEB_SOURCE = re.compile(r"^https?://[^/]+/.*[^/]$")
+_BY_HAND = re.compile(r"^by-hand(?::(https?://[^/]+/.*[^/]))?$")
 
 Checksum = Annotated[str, Field(pattern=r"^(md5|sha1|sha256|sha512):[0-9a-f]+$")]
 Patterns = Annotated[tuple[str, ...], Field(min_length=1)]
@@ -39,7 +40,7 @@ class Entry(BaseModel):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
     title: str
-    kind: Literal["weights", "dataset"]
+    kind: Literal["weights", "dataset", "results"]
     source: str
     licence: str
     files: Patterns
@@ -50,8 +51,11 @@ class Entry(BaseModel):
     @field_validator("source")
     @classmethod
     def _source_is_readable(cls, source: str) -> str:
-        if not (_RECORD_SOURCE.match(source) or _WEB_SOURCE.match(source)):
-            raise ValueError("expected zenodo:RECORD, doi:10.5281/zenodo.RECORD or the http(s) address of a file")
+        if not any(form.match(source) for form in (_RECORD_SOURCE, _WEB_SOURCE, _BY_HAND)):
+            raise ValueError(
+                "expected zenodo:RECORD, doi:10.5281/zenodo.RECORD, the http(s) address of a file, by-hand, or "
+                "by-hand: and the address of a page"
+            )
         return source
 
     @model_validator(mode="after")
@@ -67,8 +71,16 @@ class Entry(BaseModel):
         return found.group(1) if found else None
 
     @property
+    def by_hand(self) -> bool:
+        """Whether no program can download it: a person does, and gives the files as a local copy."""
+        return _BY_HAND.match(self.source) is not None
+
+    @property
     def page(self) -> str:
         """The page where a person finds the files."""
+        by_hand = _BY_HAND.match(self.source)
+        if by_hand:
+            return by_hand.group(1) or f"the authors' publication ({self.title})"
         return f"https://zenodo.org/records/{self.record}" if self.record else self.source
 
 

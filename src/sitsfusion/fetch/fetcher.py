@@ -77,6 +77,11 @@ def _silent(done: int, total: int | None) -> None:
 
 
 def _published(entry: Entry, base_url: str | None, retry: Retry) -> tuple[list[FileSource], str | None]:
+    if entry.by_hand:
+        raise FetchError(
+            f"{entry.name}: no address is known that a program can download. Get the files from {entry.page}, "
+            f"then run: sitsfusion fetch {entry.name} --source FOLDER"
+        )
     if entry.record is not None:
         return read_record(entry.record, base_url, retry)
     file_name = PurePosixPath(unquote(urlsplit(entry.source).path)).name

@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Protocol
@@ -33,12 +33,16 @@ class Progress(Protocol):
 
 @dataclass(frozen=True)
 class FileSource:
-    """A file that can be brought: name (relative, with "/"), web address or local path, bytes, "algorithm:hex"."""
+    """A file that can be brought: name (relative, with "/"), web address or local path, bytes, "algorithm:hex".
+
+    `headers` go with each request to the web address; they may hold a secret.
+    """
 
     name: str
     location: str | Path
     size: int | None
     checksum: str | None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def bring(source: FileSource, target: Path, progress: Progress, retry: Retry) -> None:
@@ -94,7 +98,7 @@ def _attempt(source: FileSource, url: str, part: Path, progress: Progress, timeo
     if have and have == source.size:
         return
     try:
-        response = open_url(url, _request_headers(part, have), timeout_s)
+        response = open_url(url, {**source.headers, **_request_headers(part, have)}, timeout_s)
     except RangeRefused:
         _forget(part)
         if not have:

@@ -58,14 +58,17 @@ class RangeRefused(Interrupted):
 
 
 class _WebOnly(HTTPRedirectHandler):
-    """urllib would also follow to ftp, and from https down to http."""
+    """urllib would also follow to ftp, and from https down to http, and hand what proves who we are to other hosts."""
 
     def redirect_request(
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> Request | None:
         if not is_web_address(newurl) or (req.type == "https" and not newurl.startswith("https:")):
             raise FetchError(f"{req.full_url} redirects to {newurl}: expected an address as protected as the first")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+        followed = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if followed is not None and urlsplit(newurl).netloc != urlsplit(req.full_url).netloc:
+            followed.remove_header("Authorization")
+        return followed
 
 
 def is_web_address(url: str) -> bool:

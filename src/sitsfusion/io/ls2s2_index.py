@@ -24,7 +24,7 @@ class NoImageError(InputError):
 
 @dataclass(frozen=True)
 class IndexLine:
-    """One date in one index file. `bands` and `mask` are absolute paths, None where no file was written."""
+    """One date in one index file. Paths are absolute, None where no file was written (release 1.0.0: no snow masks)."""
 
     day: date
     id: str
@@ -32,6 +32,7 @@ class IndexLine:
     valid: bool
     bands: Path | None
     mask: Path | None
+    snow_mask: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -138,8 +139,9 @@ def _parse(row: dict[str, str], path: Path, number: int) -> IndexLine:
         raise InputError(
             f"{path}, line {number}: {error} cannot be used; expected a date as 2022-01-31, True or False, a rate"
         ) from error
-    bands, mask = (_locate(path.parent, row[column]) for column in ("bands", "mask"))
-    return IndexLine(day, row.get("product_id") or f"{day:%Y%m%d}", share, valid and bands is not None, bands, mask)
+    bands, mask, snow = (_locate(path.parent, row.get(column, "")) for column in ("bands", "mask", "snow_mask"))
+    name = row.get("product_id") or f"{day:%Y%m%d}"
+    return IndexLine(day, name, share, valid and bands is not None, bands, mask, snow)
 
 
 def _locate(folder: Path, text: str) -> Path | None:
