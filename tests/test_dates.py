@@ -136,3 +136,16 @@ def test_ranges_step_from_their_first_day(start: date, length: int, step: int) -
     assert found[0] == start
     assert all((b - a).days == step for a, b in pairwise(found))
     assert 0 <= (end - found[-1]).days < step
+
+
+@pytest.mark.parametrize(
+    ("day", "latitude", "expected"),
+    [
+        (date(2022, 3, 1), 50.0, date(2022, 1, 1)),
+        (date(2022, 12, 31), 0.0, date(2022, 1, 1)),
+        (date(2022, 3, 1), -30.0, date(2021, 7, 1)),
+        (date(2022, 7, 1), -30.0, date(2022, 7, 1)),
+    ],
+)
+def test_the_local_year_begins_in_winter(day: date, latitude: float, expected: date) -> None:
+    assert dates.local_year(day, latitude) == expected

@@ -96,3 +96,7 @@ def test_nothing_is_read_before_loading() -> None:
     part.load()
     assert dict(spies["fine"].reads) == {(1, Window(3, 3, 9, 9)): 1, (2, Window(3, 3, 9, 9)): 1}
     assert not spies["coarse"].reads
+
+
+def test_latitude_of_the_middle() -> None:
+    assert scene((6, 9)).latitude == pytest.approx(45.1, abs=0.2)  # UTM, 5 000 km north of the equator

@@ -54,6 +54,16 @@ def day_of_year(days: Iterable[date]) -> NDArray[np.int64]:
     return np.array([day.timetuple().tm_yday for day in days], np.int64)
 
 
+def local_year(day: date, latitude: float) -> date:
+    """The first day of the year that a day is in: January 1st north of the equator (and on it), July 1st south of it.
+
+    Days counted from there are seasons, the same in both hemispheres: day 0 is in winter.
+    """
+    if latitude >= 0:
+        return date(day.year, 1, 1)
+    return date(day.year if day.month >= 7 else day.year - 1, 7, 1)
+
+
 def distance(days: Iterable[date], target: date) -> NDArray[np.int64]:
     """Absolute number of days between each date and the target: shape [t]."""
     return np.abs(days_since(days, target))

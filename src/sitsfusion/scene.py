@@ -73,6 +73,13 @@ class Scene:
         return [int(n) for n in days_since(self[role].dates, self.day_origin)]
 
     @property
+    def latitude(self) -> float:
+        """Degrees north of the scene's middle; 45 for a grid without a CRS, which only benchmark data may have."""
+        if self.cells.crs is None:
+            return 45.0
+        return float(self.cells.geographic_extent.centroid.coords[0][1])
+
+    @property
     def day_origin(self) -> date:
         """Day 0: as given, else the first date of any cube."""
         if self.origin is not None:

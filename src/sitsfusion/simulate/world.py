@@ -22,7 +22,7 @@ from sitsfusion.simulate.temperature import Heating
 from sitsfusion.simulate.weather import Climate
 
 _UNCORRECTED = "sentinel-2-l1c"
-_SHARE_TOA = 0.12
+_SHARE_TOA = 0.25
 _TROPIC = 23.4
 _SMOOTH = 0.4  # of random colours: correlation length in the logarithm of the wavelength
 #                    B01  B02  B03  B04  B05  B06  B07  B08  B8A  B11  B12

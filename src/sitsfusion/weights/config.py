@@ -23,8 +23,9 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validato
 from sitsfusion.errors import InputError
 from sitsfusion.nets.tamrfsits_config import TamrfsitsConfig
 
-# Day 0 of a scene: its first HR date that is usable, or a date fixed by the training.
-DayOrigin = Literal["first_valid_hr"] | date
+# Day 0 of a scene: its first HR date that is usable; the first day of the year that this date is in, January 1st north
+# of the equator and July 1st south of it, so that the network knows the season; or a date fixed by the training.
+DayOrigin = Literal["first_valid_hr", "local_year"] | date
 
 
 class _Frozen(BaseModel):
@@ -48,12 +49,15 @@ class BandSpec(_Frozen):
 
 
 class TemporalCompensation(_Frozen):
-    """Residual compensation in time (`ops.residuals`): the days after which an observation's weight has fallen to 1/e,
-    and the weight of the prediction itself, in observations of the same day.
+    """Residual compensation in time (`ops.residuals`).
+
+    Attributes:
+        decay_days: days after which the correlation of the prediction's error has fallen to 1/e.
+        noise: variance of an observation's own error, in variances of the prediction's error.
     """
 
-    decay_days: PositiveFloat = 8.0
-    shrink: PositiveFloat = 0.1
+    decay_days: PositiveFloat = 30.0
+    noise: PositiveFloat = 0.1
 
 
 class BandInput(BandSpec):
@@ -109,11 +113,13 @@ class TamrfsitsWeights(_Frozen):
         architecture: the network.
         lr: the coarse sensor; its bands come first in the output.
         hr: the fine sensor.
-        day_origin: day 0 of the encoding: "first_valid_hr", or an ISO date.
+        day_origin: day 0 of the encoding: "first_valid_hr", "local_year", or an ISO date.
         licence: as the authors state it; "not stated" where they do not.
         source: where the weights come from (record, DOI, training job).
         cloudy: what the network is fed where a pixel is masked: "seen", the cloud (published weights, trained without
             masks), or "hidden", the fill of what was never observed.
+        missed_clouds: with compensation, distrust clear pixels that look like clouds: difference in the visible, in
+            standard deviations of the bands, at which the variance of an observation is doubled. None trusts all.
         compensation: residual compensation in time that the weights were trained with, if any.
     """
 
@@ -127,6 +133,7 @@ class TamrfsitsWeights(_Frozen):
     source: str
     cloudy: Literal["seen", "hidden"] = "seen"
     compensation: TemporalCompensation | None = None
+    missed_clouds: PositiveFloat | None = None
 
     @model_validator(mode="after")
     def _bands_fit(self) -> TamrfsitsWeights:

@@ -86,9 +86,51 @@ def test_temperature_may_come_as_a_role_of_its_own(scene: Scene, weights: str) -
 def anchored(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Weights that do not see clouds and are compensated in time."""
     keys = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "LST")
-    how = {"decay_days": 3.0, "shrink": 1e-3}
+    how = {"decay_days": 3.0, "noise": 1e-3}
     folder = tmp_path_factory.mktemp("anchored")
     return str(seeded_weights(folder, optional=keys, cloudy="hidden", compensation=how))
+
+
+@pytest.fixture(scope="module")
+def wary(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The same, which distrust what looks like a missed cloud, and know the season."""
+    how = {"decay_days": 20.0, "noise": 0.2}
+    folder = tmp_path_factory.mktemp("wary")
+    said = {"cloudy": "hidden", "compensation": how, "missed_clouds": 1.0, "day_origin": "local_year"}
+    return str(seeded_weights(folder, **said))
+
+
+def test_day_0_may_be_the_local_new_year(scene: Scene, wary: str) -> None:
+    found = fuse(scene, "2022-07-20", "tamrfsits", weights=wary)
+    assert found.provenance["day_origin"] == "2022-01-01"
+
+
+def test_missed_clouds_are_distrusted_whatever_is_asked_for(scene: Scene, wary: str, anchored: str) -> None:
+    """A bright patch that its mask calls clear; near infrared alone must come out as it does with all bands."""
+    fine, t = scene["fine"], 3
+    numbers, valid = fine.to_numpy()
+    valid[:, 20:40, 20:40] = True
+    clear = numbers.copy()
+    clear[:, :, 20:40, 20:40] = 0.1
+    cloudy = clear.copy()
+    cloudy[t, :, 20:40, 20:40] = 0.7
+    shared = {"sensor": fine.sensor, "bands": fine.bands, "grid": fine.grid, "dates": fine.dates, "valid": valid}
+    scenes = [Scene({"fine": Cube.from_array(v, **shared), "coarse": scene["coarse"]}) for v in (clear, cloudy)]
+    day = fine.dates[t].isoformat()
+    change = {}
+    for name, used in (("wary", wary), ("trusting", anchored)):
+        one, other = (values(made, used, day)["fine"][0, :, 25:35, 25:35] for made in scenes)
+        change[name] = np.abs(other - one)[:4].mean()
+    assert change["wary"] < 0.5 * change["trusting"]
+    wanted = Wanted(dates=day, bands={"fine": ["B08"]})
+    alone = fuse(scenes[1], wanted, "tamrfsits", weights=wary)["fine"].to_numpy()[0][0, 0]
+    np.testing.assert_allclose(alone, values(scenes[1], wary, day)["fine"][0, fine.bands.index("B08")], atol=1e-5)
+
+
+def test_tiles_do_not_matter_where_clouds_are_distrusted(scene: Scene, wary: str) -> None:
+    whole, tiled = values(scene, wary), values(scene, wary, tile=48)
+    for role, expected in whole.items():
+        np.testing.assert_allclose(tiled[role], expected, rtol=1e-5, atol=2e-5)
 
 
 def test_tiles_do_not_matter_with_compensation_in_time(scene: Scene, anchored: str) -> None:

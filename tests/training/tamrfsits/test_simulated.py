@@ -99,6 +99,16 @@ def test_stored_numbers_are_the_images(arrays: dict[str, np.ndarray]) -> None:
     np.testing.assert_allclose(back[7], values[7], atol=6e-3)
 
 
+def test_days_from_the_local_new_year(arrays: dict[str, np.ndarray]) -> None:
+    config = SimulatedConfig(size=24, dt_orig="local_year")
+    for seed in range(4):
+        north, south = (draw_sample(arrays, config, random.Random(seed), southern=s) for s in (False, True))
+        torch.testing.assert_close(south.hr.days, north.hr.days + 184)
+        known = {float(day) for day in arrays["hr_days"]}
+        years = {float(day) % 365 for day in north.hr.days[0]}
+        assert years <= known
+
+
 def test_bad_options_name_their_path() -> None:
     with pytest.raises(InputError, match=r"datamodule\.config\.crop"):
         configure({"crop": 25})

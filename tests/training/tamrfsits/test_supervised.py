@@ -21,7 +21,7 @@ from sitsfusion.training.tamrfsits.module import standardised
 from sitsfusion.training.tamrfsits.supervised import SupervisedConfig, SupervisedObjective
 from tests.fake.weights import seeded_weights
 
-HOW = {"decay_days": 6.0, "shrink": 0.2}
+HOW = {"decay_days": 6.0, "noise": 0.2}
 KEYS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "LST")
 
 

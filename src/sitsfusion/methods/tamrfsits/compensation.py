@@ -9,23 +9,25 @@ Both compare through the optics of the sensor: a band is corrected by no more th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sitsfusion import sensors
 from sitsfusion.grid import Window
 from sitsfusion.methods.base import Tile
 from sitsfusion.ops.mtf import blur, degrade, psf_taps
 from sitsfusion.ops.resample import bicubic, nearest
-from sitsfusion.ops.residuals import spread_residuals
+from sitsfusion.ops.residuals import CloudLook, noise_of_missed_clouds, spread_residuals
 from sitsfusion.query import RoleQuery
 from sitsfusion.weights.config import SensorInput, TemporalCompensation
 
 # Fine pixels around the core that the blur reads: the half width of the kernel of a 90 m band on 10 m pixels.
 MARGIN = 9
 _BICUBIC_TAPS = 5  # coarse pixels along a side of the square that a bicubic sample can read
+_VISIBLE, _INFRARED = ("blue", "green", "red"), "swir16"  # common names of bands
 _ROWS = 32  # corrected at once: bounds the memory of the weighted sums
 
 
@@ -46,6 +48,7 @@ def corrections(
     targets: Tensor,
     ratio: int,
     how: Sequence[TemporalCompensation],
+    look: CloudLook | None = None,
 ) -> Tensor:
     """What to add to predictions at the target days: `[q c ratio*h ratio*w]`.
 
@@ -56,14 +59,48 @@ def corrections(
         targets: `[q]`.
         ratio: fine pixels per pixel of the sensor.
         how: strength and reach in time, of each channel.
+        look: of missed clouds, which are then distrusted; None trusts every usable pixel.
     """
+    groups = {one: [c for c, other in enumerate(how) if other == one] for one in dict.fromkeys(how)}
+    return bicubic(torch.cat([
+        _in_rows(residuals[:, :, rows], usable[:, :, rows], days, targets, groups, look)
+        for rows in _strips(residuals.shape[-2])
+    ], 2), 1 / ratio)  # fmt: skip
+
+
+def _in_rows(
+    residuals: Tensor,
+    usable: Tensor,
+    days: Tensor,
+    targets: Tensor,
+    groups: Mapping[TemporalCompensation, list[int]],
+    look: CloudLook | None,
+) -> Tensor:
+    more: Tensor | float = 1.0  # times the noise of a clear observation
+    if look is not None:
+        usual = next(one for one, at in groups.items() if look.bright[0] in at)
+        found = noise_of_missed_clouds(residuals.detach(), usable, days, usual.decay_days, usual.noise, look)
+        more = found / usual.noise
     out = residuals.new_zeros(len(targets), *residuals.shape[1:])
-    for one in dict.fromkeys(how):
-        at = [c for c, other in enumerate(how) if other == one]
-        for rows in _strips(residuals.shape[-2]):
-            part = residuals[:, at, rows], usable[:, at, rows]
-            out[:, at, rows] = spread_residuals(*part, days, targets, one.decay_days, one.shrink)
-    return bicubic(out, 1 / ratio)
+    for one, at in groups.items():
+        part = residuals[:, at], usable[:, at]
+        out[:, at] = spread_residuals(*part, days, targets, one.decay_days, one.noise * more)
+    return out
+
+
+def cloud_bands(bands: SensorInput) -> list[str]:
+    """Keys of the bands that `cloud_look` looks at: blue, green, red, and the first short-wave infrared one."""
+    names = {band.key: band.common_name for band in sensors.get(bands.sensor).bands}
+    return [key for key in bands.keys if names.get(key) in (*_VISIBLE, _INFRARED)]
+
+
+def cloud_look(bands: SensorInput, keys: Sequence[str], scale: float | None) -> CloudLook | None:
+    """How a missed cloud looks in channels that hold these bands; None where no visible band is among them."""
+    names = {band.key: band.common_name for band in sensors.get(bands.sensor).bands}
+    bright = tuple(c for c, key in enumerate(keys) if names.get(key) in _VISIBLE)
+    if scale is None or not bright:
+        return None
+    return CloudLook(bright, tuple(c for c, key in enumerate(keys) if names.get(key) == _INFRARED), scale)
 
 
 def of_bands(bands: SensorInput, usual: TemporalCompensation) -> list[TemporalCompensation]:

@@ -18,7 +18,7 @@ from sitsfusion import sensors
 from sitsfusion.checkpoints.common import digest, weights_file
 from sitsfusion.checkpoints.tamrfsits import load_tamrfsits
 from sitsfusion.cube import Cube
-from sitsfusion.dates import days_since
+from sitsfusion.dates import days_since, local_year
 from sitsfusion.errors import GridError, InputError, MissingBandError
 from sitsfusion.fetch import resolve
 from sitsfusion.grid import Window
@@ -39,6 +39,8 @@ from sitsfusion.methods.base import (
 )
 from sitsfusion.methods.tamrfsits.compensation import (
     MARGIN,
+    cloud_bands,
+    cloud_look,
     compensated,
     corrections,
     left_over,
@@ -121,7 +123,7 @@ class Tamrfsits(Method):
     def plan(self, scene: Scene, query: Query) -> MethodPlan:
         _check_grids(scene, query, self.weights.architecture.ratio)
         available = {role: self._usable(scene, role) for role in _SENSORS if _fed(scene, role)}
-        origin = scene.origin or self._origin(available)
+        origin = scene.origin or self._origin(scene, available)
         limits = Limits(self.options.max_dates, self.options.window_days, self.options.min_clear_share)
         steps: list[Step] = []
         refused: list[Refusal] = []
@@ -165,7 +167,8 @@ class Tamrfsits(Method):
         wanted = sorted({day for one in step.query.values() for day in one.dates})
         # the days of the images come behind those asked for
         days = wanted + ([d for one in images.values() for d in one.dates] if self._in_time else [])
-        channels = [(role, key) for role, one in step.query.items() for key in one.bands]
+        bands = {role: self._compared(role, one.bands) for role, one in step.query.items()}
+        channels = [(role, key) for role, keys in bands.items() for key in keys]
         first = {"coarse": 0, "fine": len(weights.lr.bands)}
         settings = Settings(runtime.device, runtime.dtype, runtime.batch)
         frames = {role: _frames(tile, role, weights, area) for role in images}
@@ -178,12 +181,18 @@ class Tamrfsits(Method):
         for role, one in images.items() if self._in_time else ():
             if role in at:
                 here = out[behind : behind + len(one.dates), at[role]]
-                found[:, at[role]] += self._corrections(here, one, step.query[role].bands, role, wanted, tile.origin)
+                found[:, at[role]] += self._corrections(here, one, bands[role], role, wanted, tile.origin)
             behind += len(one.dates)
         if weights.cloudy == "hidden":  # where nothing was clear, the network was shown nothing: no guess is passed on
             seen = [one.seen().repeat(n := _ratio(weights, role), 0).repeat(n, 1) for role, one in images.items()]
             found = found.masked_fill(~torch.from_numpy(np.logical_or.reduce(seen)), torch.nan)
-        return {role: self._block(found[:, at[role]], tile, step, role, wanted, core, area) for role in step.query}
+        asked = {role: at[role][: len(one.bands)] for role, one in step.query.items()}
+        return {role: self._block(found[:, asked[role]], tile, step, role, wanted, core, area) for role in step.query}
+
+    def _compared(self, role: str, asked: Sequence[str]) -> list[str]:
+        """The bands to predict of a sensor: those asked for, then those that missed clouds are known by."""
+        known_by = cloud_bands(_input(self.weights, role)) if self._in_time and self.weights.missed_clouds else []
+        return [*asked, *(key for key in known_by if key not in asked)]
 
     def _corrections(
         self, predicted: Tensor, images: Images, keys: Sequence[str], role: str, days: Sequence[date], origin: date
@@ -199,7 +208,8 @@ class Tamrfsits(Method):
         seen, targets = (torch.from_numpy(days_since(d, origin)) for d in (images.dates, days))
         each = of_bands(given, self._in_time or TemporalCompensation())
         how = [each[i] for i in at]
-        return corrections(torch.stack(residuals), torch.stack(usable), seen, targets, ratio, how)
+        look = cloud_look(given, keys, self.weights.missed_clouds)
+        return corrections(torch.stack(residuals), torch.stack(usable), seen, targets, ratio, how, look)
 
     def provenance(self) -> Mapping[str, Any]:
         return {"weights": self.weights.name, "weights_sha256": _digest(self._path), "licence": self.weights.licence}
@@ -239,12 +249,14 @@ class Tamrfsits(Method):
         needed = [dates[name] for name, found in having.items() if found] or [set().union(*dates.values())]
         return tuple(sorted(set.intersection(*needed)))
 
-    def _origin(self, available: Mapping[str, Sequence[date]]) -> date | None:
+    def _origin(self, scene: Scene, available: Mapping[str, Sequence[date]]) -> date | None:
         rule = self.weights.day_origin
         if isinstance(rule, date):
             return rule
-        first = available.get("fine") or available.get("coarse") or (None,)
-        return first[0]
+        dates = available.get("fine") or available.get("coarse")
+        if not dates:
+            return None
+        return local_year(dates[0], scene.latitude) if rule == "local_year" else dates[0]
 
     def _notes(self, scene: Scene, available: Mapping[str, Sequence[date]], origin: date | None) -> tuple[str, ...]:
         weights, notes = self.weights, []

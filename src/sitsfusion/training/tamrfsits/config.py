@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from sitsfusion.nets.tamrfsits_config import TamrfsitsConfig
 from sitsfusion.training.config import LoaderConfig, OptimiserConfig, RunConfig, Strict, checked
@@ -54,8 +54,10 @@ class DatamoduleConfig(Strict):
 
     @property
     def day_origin(self) -> DayOrigin:
-        """Day 0 of every place: the option `dt_orig`, else the first valid HR date."""
+        """Day 0 of every place: the option `dt_orig`, a date or "local_year", else the first valid HR date."""
         said = self.config.get("dt_orig")
+        if said == "local_year":
+            return "local_year"
         return date.fromisoformat(str(said)) if said else "first_valid_hr"
 
     def loader(self) -> LoaderConfig:
@@ -114,7 +116,7 @@ class TrainingModuleConfig(Strict):
         objective_config: its options: `losses.tamrfsits.ObjectiveConfig` or `supervised.SupervisedConfig`.
         lpips_files: needed where the objective compares by LPIPS.
         draw: which dates the tamrfsits objective hides: `strategies.TrainingPool`.
-        cloudy, compensation: as in `TamrfsitsWeights`.
+        cloudy, compensation, missed_clouds: as in `TamrfsitsWeights`.
         validation_metrics: errors at hidden and at given dates (`validation.ValidationMetrics`); for the tamrfsits
             objective. The network runs once more on each validation batch.
         start_from_checkpoint: weights to start from (our folder, or a checkpoint of the same architecture).
@@ -127,6 +129,7 @@ class TrainingModuleConfig(Strict):
     draw: dict[str, Any] = Field(default_factory=dict)
     cloudy: Literal["seen", "hidden"] = "seen"
     compensation: TemporalCompensation | None = None
+    missed_clouds: PositiveFloat | None = None
     optimiser: OptimiserConfig
     validation_metrics: bool = False
     start_from_checkpoint: Path | None = None
@@ -165,4 +168,5 @@ class Config(RunConfig):
             source=f"sitsfusion train, run {self.name}",
             cloudy=self.training_module.cloudy,
             compensation=self.training_module.compensation,
+            missed_clouds=self.training_module.missed_clouds,
         )

@@ -5,8 +5,9 @@ there is none, in memory as long as it is among the last few. A sample is a rand
 of which some dates are hidden by a strategy (`strategies`), some bands or a whole product taken away, and the truth of
 some days asked for. All of that is drawn anew in each epoch, from (seed, epoch, index) alone.
 
-Days count from the scene's first usable HR date, as at inference, plus a random number of days in half of the samples:
-a network must not learn the season from day 0, which may be any day of the year.
+Days count as at inference. With `dt_orig: null`, from the scene's first usable HR date, plus a random number of days in
+half of the samples: a network must not learn the season from day 0, which may be any day of the year. With `dt_orig:
+local_year`, from the local new year (`dates.local_year`), plus one or two whole years in some samples: there it should.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -41,6 +42,7 @@ _IN_MEMORY = 8  # scenes kept without a cache
 _UNSEEN = 1_000_000  # seeds of validation scenes begin here
 _NOTHING = -32768  # stored: not observed
 _KELVIN = 273.15
+_HALF_YEAR = 184  # days from July 1st to January 1st
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -57,6 +59,7 @@ class SimulatedConfig(BaseModel):
         truth_every: days between the days of which the truth is kept.
         max_dates: images in a sample, of both sensors together; min_clear_share: images with less are left out.
         queries: days of truth in a sample.
+        dt_orig: day 0; None for the first usable HR date.
         pool: strategies and their ranges, the published ones by default.
         absent: probability that a sample lacks the coastal band, the temperature, and all coarse reflectances (each).
         cache: folder for simulated scenes; None: simulate again when needed.
@@ -75,6 +78,7 @@ class SimulatedConfig(BaseModel):
     max_dates: PositiveInt = 50
     min_clear_share: float = Field(0.25, ge=0, le=1)
     queries: PositiveInt = 8
+    dt_orig: Literal["local_year"] | None = None
     pool: TrainingPool = TrainingPool()
     absent: float = Field(0.1, ge=0, le=1)
     cache: Path | None = None
@@ -108,7 +112,8 @@ class SimulatedSamples:
         """Sample of batch size 1: reflectance and kelvin, NaN where never observed or taken away."""
         seed = self.config.first_seed + index % self.config.scenes
         scene = _cached(self.config, seed)
-        return draw_sample(scene, self.config, random.Random(f"{self.config.seed}/{self.epoch}/{index}"))  # noqa: S311
+        rng = random.Random(f"{self.config.seed}/{self.epoch}/{index}")  # noqa: S311
+        return draw_sample(scene, self.config, rng, southern=_southern(seed))
 
 
 def simulated_arrays(simulated: Simulated, truth_every: int) -> dict[str, NDArray[Any]]:
@@ -131,11 +136,10 @@ def simulated_arrays(simulated: Simulated, truth_every: int) -> dict[str, NDArra
     return found
 
 
-def draw_sample(scene: Arrays, config: SimulatedConfig, rng: random.Random) -> Sample:
-    """A random crop of a scene with hidden dates, missing bands and wanted days."""
+def draw_sample(scene: Arrays, config: SimulatedConfig, rng: random.Random, *, southern: bool = False) -> Sample:
+    """A random crop of a scene, of the southern hemisphere or not, with hidden dates, missing bands and wanted days."""
     kept = {name: _chosen(scene, name, config, rng) for name in ("lr", "hr")}
-    origin = int(scene["hr_days"][kept["hr"][0]]) if kept["hr"] else 0
-    shift = rng.choice((0, rng.randint(0, 700))) - origin
+    shift = _new_year(rng, southern) if config.dt_orig else _first_image(scene, kept, rng)
     days = {name: [float(scene[f"{name}_days"][t]) for t in at] for name, at in kept.items()}
     split = draw_split(config.pool, days["lr"], days["hr"], rng)
     given = _given(split, kept)
@@ -158,6 +162,22 @@ def draw_sample(scene: Arrays, config: SimulatedConfig, rng: random.Random) -> S
     asked_days = torch.tensor([[float(scene["truth_days"][q]) + shift for q in asked]])
     truth = [Series(_physical(cut(f"{name}_truth", asked, 1), name)[None], asked_days, None) for name in ("lr", "hr")]
     return Sample(_without(images("lr", RATIO), config.absent, rng), images("hr", 1), (truth[0], truth[1]))
+
+
+def _first_image(scene: Arrays, kept: Mapping[str, list[int]], rng: random.Random) -> int:
+    """What to add to days since January 1st for days since the first fine image, or since some other day."""
+    origin = int(scene["hr_days"][kept["hr"][0]]) if kept["hr"] else 0
+    return rng.choice((0, rng.randint(0, 700))) - origin
+
+
+def _new_year(rng: random.Random, southern: bool) -> int:
+    """The same for days since the local new year of this year or of one before."""
+    return (_HALF_YEAR if southern else 0) + 365 * rng.choice((0, 0, 0, 1, 2))
+
+
+@cache
+def _southern(seed: int) -> bool:
+    return World.draw(seed).latitude < 0
 
 
 def _chosen(scene: Arrays, name: str, config: SimulatedConfig, rng: random.Random) -> list[int]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sitsfusion.errors import InputError
-from sitsfusion.methods.tamrfsits.compensation import corrections, left_over, of_bands, optics
+from sitsfusion.methods.tamrfsits.compensation import cloud_look, corrections, left_over, of_bands, optics
 from sitsfusion.methods.tamrfsits.radiometry import standardise
 from sitsfusion.nets.tamrfsits import TamrfsitsNet
 from sitsfusion.series import Series
@@ -51,6 +51,7 @@ class SupervisedObjective(nn.Module):
         super().__init__()
         self.config, self.compensation, self.inputs = config, weights.compensation, (weights.lr, weights.hr)
         self.ratio = weights.architecture.ratio
+        self.looks = [cloud_look(bands, bands.keys, weights.missed_clouds) for bands in self.inputs]
         for name, bands in (("lr", weights.lr), ("hr", weights.hr)):
             self.register_buffer(f"{name}_taps", optics(bands), persistent=False)
             self.register_buffer(f"{name}_fill", _fill(bands), persistent=False)
@@ -99,8 +100,10 @@ class SupervisedObjective(nn.Module):
             return out, out
         plain, residuals = self.residuals(net, lr, hr, days)
         more = [
-            corrections(left, clear, at, days, ratio, of_bands(bands, self.compensation))
-            for (left, clear, at), bands, ratio in zip(residuals, self.inputs, (self.ratio, 1), strict=True)
+            corrections(left, clear, at, days, ratio, of_bands(bands, self.compensation), look)
+            for (left, clear, at), bands, ratio, look in zip(
+                residuals, self.inputs, (self.ratio, 1), self.looks, strict=True
+            )
         ]
         return plain, plain + torch.cat(more, 1)
 
