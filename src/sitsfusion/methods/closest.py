@@ -14,12 +14,14 @@ from sitsfusion.dates import days_since
 from sitsfusion.methods.arrays import block
 from sitsfusion.methods.base import Block, Card, Local, Method, MethodPlan, Options, Refusal, State, Step, Tile
 from sitsfusion.methods.roles import bicubic_halo, to_output
-from sitsfusion.ops.resample import nearest
 from sitsfusion.query import Query
 from sitsfusion.scene import Scene
 
 if TYPE_CHECKING:
     from sitsfusion.engine.runtime import Runtime
+
+
+_UNTOUCHED = 1e-5  # weight of masked pixels that rounding explains
 
 
 class ClosestOptions(Options):
@@ -76,9 +78,9 @@ class Closest(Method):
         wanted = step.query[role]
         frame = tile.cubes[role].select(bands=wanted.bands).frame(0)
         values = to_output(torch.from_numpy(frame.values)[None], tile, role, wanted.per_cell)
-        rows, cols = tile.core_in(role, wanted.per_cell).slices
-        valid = nearest(torch.from_numpy(frame.valid)[None], tile.per_cell[role] / wanted.per_cell)[:, rows, cols]
-        return block(values, valid & values.isfinite().all(1))
+        # a pixel that the kernel mixes with a masked one is masked too
+        masked = to_output(torch.from_numpy(~frame.valid).float()[None, None], tile, role, wanted.per_cell)[:, 0]
+        return block(values, (masked.abs() < _UNTOUCHED) & values.isfinite().all(1))
 
     def _choose(self, cube: Cube, day: date) -> date | None:
         usable = [cube.dates[i] for i in range(len(cube)) if self._usable(cube, i)]
