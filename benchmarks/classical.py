@@ -4,11 +4,12 @@
     python benchmarks/classical.py --parts pairs --size 600    the case of the bounds; the slow loops on a sample of it
     python benchmarks/classical.py --parts pairs --size 600 --sample 0       every pixel in every loop: hours
 
-Four parts. `pairs`: STARFM and ESTARFM on a made-up pair (fields with texture, seen at 16 times coarser pixels), all
+Five parts. `pairs`: STARFM and ESTARFM on a made-up pair (fields with texture, seen at 16 times coarser pixels), all
 paths on the same float32 images. `filters`: the searches for similar pixels of Fit-FC, FSDAF and STAIR against NumPy
-windows. `series`: curves through the series of single pixels against a loop over pixels and against a peer. `scene`:
-every method of coarse and fine images on a small scene, through plan, calibrate and one tile.
-One process, one thread, one after the other; what is reported are ratios of processor seconds per pixel (other work on
+windows. `series`: curves through the series of single pixels against a loop over pixels and against a peer.
+`fusions`: the arithmetic of the methods on two series, of SPSTFM and of DMS, likewise. `scene`: every method on a small
+scene, through plan, calibrate and one tile, each in a process of its own, with its peak memory.
+One thread, one after the other; what is reported are ratios of processor seconds per pixel (other work on
 the machine counts little), and the largest difference of the results. The slow loops compute `--sample` pixels spread
 over the image (their cost per pixel does not depend on how many there are), ours all.
 """
@@ -28,7 +29,8 @@ from numpy.typing import NDArray
 
 import classical_loops as loops
 import classical_series as one_by_one
-from classical_scene import SCENE, make_scene, measure_scene, seconds
+from classical_fusions import measure_fusions
+from classical_scene import SCENE, in_own_process, seconds
 from sitsfusion import methods
 from sitsfusion.methods.stair.gaps import Search, fill
 from sitsfusion.methods.stf_classical.estarfm import EstarfmOptions, estarfm
@@ -39,7 +41,7 @@ from sitsfusion.methods.stf_classical.starfm import StarfmOptions, starfm
 from sitsfusion.methods.temporal.base import TemporalMethod, chunks, pixels_of
 
 RATIO = 16
-PARTS = ["pairs", "filters", "series", "scene"]
+PARTS = ["pairs", "filters", "series", "fusions", "scene"]
 _SLOW_PIXELS = 64
 # What issue D asks for.
 BOUNDS = {"python": 40.0, "numpy": 4.0}
@@ -273,10 +275,12 @@ def main() -> None:
         curves = make_curves(options.size**2, options.bands)
         for name in SERIES:
             show("series", name, options, measure_series(curves, name, options.sample))
+    if "fusions" in options.parts:
+        for name, found in measure_fusions(options.size, options.sample):
+            show("fusions", name, options, found)
     if "scene" in options.parts:
-        scene = make_scene(options.size)
         for name in SCENE:
-            show("scene", name, options, measure_scene(scene, name))
+            show("scene", name, options, in_own_process(name, options.size))
 
 
 def report_pairs(options: argparse.Namespace) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from datetime import date, timedelta
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
@@ -20,14 +24,18 @@ from sitsfusion.engine.job import Resources, plan_job
 from sitsfusion.engine.outputs import OutputSpec
 from sitsfusion.engine.run import job_runtime, load_tile, predict_tile
 from sitsfusion.engine.survey import with_clear_shares
+from sitsfusion.methods.base import Method
 from sitsfusion.query import query_of
 from sitsfusion.scene import Scene
 
-FINE, FINE_BANDS = (0, 10, 20, 40), ("B02", "B03", "B04", "B08")
-COARSE, COARSE_BANDS = (0, 5, 10, 20, 30, 40), ("B02", "B03", "B04", "B05", "LST")
+FINE, FINE_BANDS = (0, 10, 20, 40, 60, 75, 90, 110), ("B02", "B03", "B04", "B08")
+COARSE, COARSE_BANDS = (0, 5, 10, 20, 30, 40, 60, 75, 90, 110), ("B02", "B03", "B04", "B05", "LST")
 WANTED = 30
 SCENE: dict[str, tuple[str, dict[str, Any]]] = {
-    "naive": ("naive", {}),
+    **{
+        name: (name, {})
+        for name in ("naive", "closest", "linear", "spline", "whittaker", "savgol", "harmonic", "double-logistic")
+    },
     "stair": ("stair", {}),
     "stair (full)": ("stair", {"mode": "full"}),
     "sen2like": ("sen2like", {}),
@@ -47,6 +55,22 @@ def seconds(function: Callable[[], Any]) -> tuple[float, Any]:
     started = time.process_time()
     result = function()
     return time.process_time() - started, result
+
+
+def in_own_process(name: str, size: int) -> dict[str, float]:
+    """`measure_scene` in a fresh process of one thread; `peak_mib`: its peak memory above imports and scene."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(_alone, name, size).result()
+
+
+def _alone(name: str, size: int) -> dict[str, float]:
+    torch.set_num_threads(1)
+    scene = make_scene(size)
+    method = methods.make(*SCENE[name])  # imported before memory is looked at
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = measure_scene(scene, method)
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {**found, "peak_mib": (after - before) / 1024}
 
 
 def make_scene(size: int, seed: int = 0) -> Scene:
@@ -99,9 +123,8 @@ def _day(number: int) -> date:
     return date(2022, 5, 1) + timedelta(number)
 
 
-def measure_scene(scene: Scene, name: str) -> dict[str, float]:
+def measure_scene(scene: Scene, method: Method) -> dict[str, float]:
     """Fine pixels of one predicted date per second, and seconds of the whole-scene step before."""
-    method = methods.make(*SCENE[name])
     query = query_of(scene, [_day(WANTED)], method.outputs(scene))
     spec = OutputSpec(Path("never-written"), encoding="float32")
     job = plan_job(scene, query, method, spec, Resources(device="cpu", tile=10_000))

@@ -17,7 +17,7 @@ from sitsfusion.engine.job import Job, Resources, plan_job
 from sitsfusion.engine.outputs import OutputSpec
 from sitsfusion.engine.survey import with_clear_shares
 from sitsfusion.errors import InputError, MissingBandError, MissingExtraError
-from sitsfusion.methods.dms.sharpener import Models, homogeneity_weights
+from sitsfusion.methods.dms.sharpener import Models, Rules, Samples, homogeneity_weights, mixed
 from sitsfusion.methods.dms.stored import from_arrays, to_arrays
 from sitsfusion.methods.dms.trees import TreeRules, fit_forest
 from sitsfusion.methods.dms.upsampling import Enlargement, upsample
@@ -78,6 +78,27 @@ def test_a_forest_survives_storage_and_repeats_itself() -> None:
 
 def test_equally_homogeneous_samples_have_equal_weights() -> None:
     np.testing.assert_array_equal(homogeneity_weights(np.full(5, 0.2)), np.ones(5))
+
+
+def test_mixed_pixels_weigh_half_or_are_left_out() -> None:
+    cv = np.array([0.1, 0.2, 0.4, 0.8])
+    np.testing.assert_array_equal(mixed(cv, None), [False, False, False, True])
+    np.testing.assert_array_equal(mixed(cv, 0.3), [False, False, True, True])
+    np.testing.assert_allclose(homogeneity_weights(cv, 0.3), homogeneity_weights(cv) * [1, 1, 0.5, 1])
+    rng = np.random.default_rng(0)
+    means, spread = rng.uniform(1000, 3000, (1, 8, 8)), np.where(np.arange(64).reshape(8, 8) % 3, 0.1, 0.5)
+    kelvin = 2800 + means[0] / 10 + np.where(spread > 0.3, 300, 0)  # the mixed ones mislead
+    samples = Samples(means, spread, kelvin, np.ones((8, 8), bool))
+    everywhere, trees = (slice(0, 8), slice(0, 8)), TreeRules(2, trees=1, bootstrap=False)
+    kept, dropped = (
+        samples.fit(everywhere, Rules(mixed_cv=0.3, drop_mixed=drop), trees, (0,)) for drop in (False, True)
+    )
+    assert kept is not None
+    assert dropped is not None
+    right = 2800 + means[0].ravel() / 10
+    assert np.abs(dropped.predict(means.reshape(1, -1).T) - right).max() < 1
+    assert np.abs(kept.predict(means.reshape(1, -1).T) - right).max() > 10
+    assert samples.fit(everywhere, Rules(mixed_cv=0.05, drop_mixed=True), trees, (0,)) is None
 
 
 @pytest.mark.parametrize("mode", ["reference", "full"])

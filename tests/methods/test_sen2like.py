@@ -142,18 +142,21 @@ def test_fractional_years() -> None:
 # --- geometry check ------------------------------------------------------------------------------------------------
 
 
-def fields(rows: int, columns: int, side: int = 120) -> torch.Tensor:
+SIDE = 180
+
+
+def fields(rows: int, columns: int, side: int = SIDE) -> torch.Tensor:
     """Fields of 20 x 20 quarter pixels as seen by pixels so many quarters further down and right: [h w]."""
     rng = np.random.default_rng(3)
-    land = np.kron(rng.uniform(0.05, 0.4, (28, 28)), np.ones((20, 20)))
+    land = np.kron(rng.uniform(0.05, 0.4, (40, 40)), np.ones((20, 20)))
     here = land[20 + rows : 20 + rows + 4 * side, 20 + columns : 20 + columns + 4 * side]
     return torch.from_numpy(here.reshape(side, 4, side, 4).mean((1, 3)))
 
 
 def shifted_scene(rows: int, columns: int) -> Scene:
     """A fine image and a coarse one that sees the land so many quarters of its pixels further up and left."""
-    fine = cube("fine", (0,), (120, 120), bands=["B02", "B04"])
-    coarse = cube("coarse", (5,), (120, 120), bands=["B02", "B04"])
+    fine = cube("fine", (0,), (SIDE, SIDE), bands=["B02", "B04"])
+    coarse = cube("coarse", (5,), (SIDE, SIDE), bands=["B02", "B04"])
     pictures = {"fine": fields(0, 0).repeat_interleave(3, 0).repeat_interleave(3, 1), "coarse": fields(rows, columns)}
     return Scene(
         {

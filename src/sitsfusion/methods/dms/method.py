@@ -55,6 +55,10 @@ class DMSOptions(Options):
     residual_compensation: bool = Field(True, description="make the result agree with the coarse temperature")
     window: int = Field(15, ge=0, description="side of the windows of local models in coarse pixels; 0: none")
     trees: int = Field(10, ge=1, description="trees in a bag")
+    mixed_cv: float | None = Field(
+        None, gt=0, description="variation from which a temperature pixel is mixed (default: a window's upper fifth)"
+    )
+    drop_mixed: bool = Field(False, description="leave mixed temperature pixels out (default: half their weight)")
     bootstrap: bool = Field(True, description="each tree sees a random draw of the samples (seeded)")
 
 
@@ -150,6 +154,8 @@ class DMS(Method):
             overall=replace(default.overall, **bag),
             window=o.window,
             fill_holes=not self._reference,
+            mixed_cv=o.mixed_cv,
+            drop_mixed=o.drop_mixed,
         )
 
     def _cells_per_low(self, scene: Scene, role: str) -> int:

@@ -26,7 +26,9 @@ _HOMOGENEOUS_PERCENTILE = 80
 @dataclass(frozen=True)
 class Rules:
     """`window`: side of local windows in low pixels (0: no local models); `fewest` good pixels for a model;
-    `temperature`: averages are of the fourth power; `fill_holes`: the global model where there is no local one.
+    `temperature`: averages are of the fourth power; `fill_holes`: the global model where there is no local one;
+    `mixed_cv`: coefficient of variation from which a low pixel is mixed (None: the upper fifth of its window);
+    `drop_mixed`: such pixels are left out, not only halved in weight.
     """
 
     local: TreeRules = field(default_factory=lambda: TreeRules(10))
@@ -35,6 +37,8 @@ class Rules:
     fewest: int = 10
     temperature: bool = True
     fill_holes: bool = False
+    mixed_cv: float | None = None
+    drop_mixed: bool = False
 
 
 def aggregate(high: Array, ratio: int) -> tuple[Array, Array, Array]:
@@ -70,18 +74,22 @@ def sampling_window(cell: Window, window: int, shape: tuple[int, int]) -> tuple[
     )
 
 
-def homogeneity_weights(cv: Array) -> Array:
-    """Weights of samples by their coefficient of variation [m]: 1 / cv scaled to 0..1, halved for the least
-    homogeneous fifth; all 1 where all are equally homogeneous.
+def mixed(cv: Array, limit: float | None) -> NDArray[np.bool_]:
+    """Which samples [m] are mixed: from `limit` on, or (None) the least homogeneous fifth."""
+    return np.asarray(cv >= (np.percentile(cv, _HOMOGENEOUS_PERCENTILE) if limit is None else limit))
+
+
+def homogeneity_weights(cv: Array, limit: float | None = None) -> Array:
+    """Weights of samples by their coefficient of variation [m]: 1 / cv scaled to 0..1, halved for the mixed ones; all 1
+    where all are equally homogeneous.
     """
-    limit = np.percentile(cv, _HOMOGENEOUS_PERCENTILE)
     weights = 1 / cv
     if len(cv) > 1:
         low, high = weights.min(), weights.max()
         if high == low:
             return np.ones_like(cv)
         weights = (weights - low) / (high - low)
-    return np.where(cv >= limit, weights / 2, weights)
+    return np.where(mixed(cv, limit), weights / 2, weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,14 +106,16 @@ class Samples:
         seen = np.isfinite(self.temperature) & np.isfinite(self.means).all(0)
         return np.asarray(self.good & seen & (self.cv > 0) & (self.cv < _NO_CV))
 
-    def fit(self, where: tuple[slice, slice], fewest: int, rules: TreeRules, seed: tuple[int, ...]) -> Forest | None:
+    def fit(self, where: tuple[slice, slice], rules: Rules, trees: TreeRules, seed: tuple[int, ...]) -> Forest | None:
         """A model of the usable pixels of a rectangle; None where they are too few."""
         use = self.usable()[where]
-        if use.sum() < fewest:
+        if rules.drop_mixed and use.any():
+            use[use] = ~mixed(self.cv[where][use], rules.mixed_cv)
+        if use.sum() < rules.fewest:
             return None
         x = self.means[(slice(None), *where)][:, use].T
-        weights = homogeneity_weights(self.cv[where][use])
-        return fit_forest(np.ascontiguousarray(x), self.temperature[where][use], weights, rules, seed)
+        weights = homogeneity_weights(self.cv[where][use], rules.mixed_cv)
+        return fit_forest(np.ascontiguousarray(x), self.temperature[where][use], weights, trees, seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,11 +135,11 @@ def train(samples: Samples, rules: Rules, seed: tuple[int, ...] = (0,)) -> Model
     shape = (samples.cv.shape[0], samples.cv.shape[1])
     places = list(cells(shape, rules.window)) if rules.window else []
     local = tuple(
-        samples.fit(sampling_window(cell, rules.window, shape), rules.fewest, rules.local, (*seed, 1 + k))
+        samples.fit(sampling_window(cell, rules.window, shape), rules, rules.local, (*seed, 1 + k))
         for k, cell in enumerate(places)
     )
     everywhere = (slice(0, shape[0]), slice(0, shape[1]))
-    return Models(local, samples.fit(everywhere, rules.fewest, rules.overall, (*seed, 0)))
+    return Models(local, samples.fit(everywhere, rules, rules.overall, (*seed, 0)))
 
 
 @dataclass(frozen=True)

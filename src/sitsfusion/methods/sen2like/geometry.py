@@ -22,9 +22,10 @@ from sitsfusion.methods.arrays import usable
 from sitsfusion.methods.two_sensors import band_pairs, whole_ratio
 from sitsfusion.scene import Scene
 
-# The processor's settings: pixels unless said otherwise.
+# The processor's settings, pixels unless said otherwise; but steps are taken until they are ten times smaller than
+# there (0.03), or too few points would come back to within 0.01.
 _MOST_POINTS, _QUALITY, _APART, _BLOCK = 20_000, 0.1, 10, 15
-_WINDOW, _ROUNDS, _STEP, _RETURN = 25, 30, 0.03, 0.1
+_WINDOW, _ROUNDS, _STEP, _RETURN = 25, 30, 0.003, 0.01
 _OUTLIER_SIGMAS, _OUTLIER_PIXELS = 3.0, 20.0
 # Side of the part of the scene that is looked at, coarse pixels.
 _SIDE = 2048

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_TABLE_BYTES = 2**25
+_TABLE_BYTES = 2**23
 
 
 @dataclass(frozen=True)
@@ -56,23 +56,37 @@ def _mean_errors(errors: Tensor, other: Tensor, classes: Tensor, gap: Tensor, se
     """Mean of `errors [b h w]` at the most similar neighbours of each gap pixel: [b n], 0 where there is none."""
     r = search.radii[-1]
     border = (r, r, r, r)
-    labels = F.pad(torch.where(errors.isfinite().all(0), classes, -1), border, value=-1)  # -1: no neighbour
+    labels = torch.where(errors.isfinite().all(0), classes, -1)  # -1: no neighbour
+    radii = _radii(labels, classes, search)[gap]
+    labels = F.pad(labels, border, value=-1)
     field = _Field(labels.flatten(), F.pad(other, border).flatten(1), F.pad(errors, border).flatten(1))
     rows, columns = gap.nonzero(as_tuple=True)
-    left = (rows + r) * labels.shape[1] + columns + r  # places in the padded image
-    own, number = classes[gap], torch.arange(len(left), device=gap.device)
-    found = torch.zeros(len(errors), len(left), dtype=errors.dtype, device=gap.device)
+    centres = (rows + r) * labels.shape[1] + columns + r  # places in the padded image
+    own = classes[gap]
+    found = torch.zeros(len(errors), len(centres), dtype=errors.dtype, device=gap.device)
     for radius in search.radii:
         around = torch.arange(-radius, radius + 1, device=gap.device)
         offsets = (around[:, None] * labels.shape[1] + around).flatten()
-        unfinished = []
-        for chunk in _chunks(number, len(offsets)):
-            places = left[chunk, None] + offsets  # [n k]
-            similar = field.labels[places] == own[chunk, None]
-            done = (similar.sum(1) >= search.neighbours) | (radius == r)
-            found[:, chunk[done]] = field.mean_error(left[chunk[done]], places[done], similar[done], search.neighbours)
-            unfinished.append(chunk[~done])
-        number = torch.cat(unfinished) if unfinished else number
+        for chunk in _chunks((radii == radius).nonzero()[:, 0], len(offsets)):
+            places = centres[chunk, None] + offsets  # [n k]
+            found[:, chunk] = field.mean_error(centres[chunk], places, own[chunk], search.neighbours)
+    return found
+
+
+def _radii(labels: Tensor, classes: Tensor, search: Search) -> Tensor:
+    """The radius of the window of each pixel [h w]: the first in which enough neighbours have its class."""
+    (height, width), most = labels.shape, search.radii[-1]
+    found = torch.full_like(classes, most)
+    for c in range(int(classes.max()) + 1):
+        padded = F.pad((labels == c).int(), (most + 1, most, most + 1, most))
+        total = padded.cumsum(0).cumsum(1)  # of all pixels above and left
+        for radius in search.radii[-2::-1]:  # from the largest, so that the smallest that holds enough stays
+            first, last = most - radius, most + radius + 1
+            up, down, left, right = (
+                slice(at, at + side) for side in (height, width) for at in (first, last)
+            )  # bounds of the windows
+            count = total[down, right] - total[up, right] - total[down, left] + total[up, left]
+            found = torch.where((count >= search.neighbours) & (classes == c), radius, found)
     return found
 
 
@@ -84,12 +98,18 @@ class _Field:
     other: Tensor
     errors: Tensor
 
-    def mean_error(self, centres: Tensor, places: Tensor, similar: Tensor, count: int) -> Tensor:
-        """`centres [n]`, `places` and `similar` [n k] -> [b n]: mean over the `count` smallest spectral distances."""
-        squares = torch.zeros(places.shape, dtype=self.other.dtype, device=places.device)
+    def mean_error(self, centres: Tensor, places: Tensor, own: Tensor, count: int) -> Tensor:
+        """`centres [n]` of the classes `own [n]`, `places [n k]` -> [b n]: mean over the `count` pixels of the class
+        with the smallest spectral distance.
+        """
+        similar = self.labels.take(places) == own[:, None]
+        pixel, _ = similar.nonzero(as_tuple=True)
+        other, centre = places[similar], centres[pixel]
+        apart = torch.zeros(len(pixel), dtype=self.other.dtype, device=places.device)
         for band in self.other:
-            squares += (band[places] - band[centres, None]).square()
-        squares = squares.masked_fill(~similar, torch.inf)
+            apart += (band[other] - band[centre]).square_()
+        squares = torch.full(places.shape, torch.inf, dtype=apart.dtype, device=places.device)
+        squares[similar] = apart
         nearest = squares.topk(min(count, squares.shape[1]), 1, largest=False)
         used = nearest.values.isfinite()  # [n count]
         chosen = self.errors[:, places.gather(1, nearest.indices)].masked_fill(~used, 0.0)  # [b n count]

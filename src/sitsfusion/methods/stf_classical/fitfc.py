@@ -51,7 +51,7 @@ def spatial_filter(fine: Tensor, images: Tensor, window: int, similar: int) -> T
     searched = mirrored(fine.masked_fill(~usable, torch.nan), radius, radius)
     averaged = mirrored(images.flatten(0, 1).masked_fill(~usable, 0.0), radius, radius)
     out = torch.empty_like(images)
-    for block, found in most_similar(searched, similar, radius, lambda a, b: (b - a).abs().mean(0)):
+    for block, found in most_similar(searched, similar, radius, lambda a, b: (b - a).abs_().mean(0)):
         weight = (found.score.isfinite() / (1 + found.distance / max(radius, 1))).to(images)  # [n p]
         mean = (found.take(block.around(averaged)) * weight).sum(1) / weight.sum(0)
         out[..., block.rows, block.columns] = mean.reshape(out[..., block.rows, block.columns].shape)

@@ -19,8 +19,8 @@ from torch.nn import functional as F
 
 # Numbers in one block of all layers: what fits in a core's cache, yet is worth the call of an operation.
 _BLOCK_NUMBERS, _BLOCK_COLUMNS = 49_152, 128
-# Memory for the table of neighbours in which the most similar ones are searched.
-_TABLE_BYTES = 2**25
+# Where the most similar neighbours are searched: bytes of the table of scores, numbers of one line of the window.
+_TABLE_BYTES, _LINE_NUMBERS, _FEWEST_PIXELS = 2**22, 2**17, 64
 _INDEX_BITS = 16
 
 
@@ -62,6 +62,16 @@ class Neighbourhood:
         stride, (down, right) = around.stride(), around.stride()[-2:]
         first = around.storage_offset() + self.radius * (down + right)
         return lambda dy, dx: around.as_strided(size, stride, first + dy * down + dx * right)
+
+    def lines(self, around: Tensor) -> Callable[[int], Tensor]:
+        """As `neighbours`, for all offsets of one line of the window, from left to right: a view [..., rows, columns,
+        n].
+        """
+        height, width = self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
+        size = (*around.shape[:-2], height, width, 2 * self.radius + 1)
+        down, right = around.stride()[-2:]
+        stride, first = (*around.stride()[:-2], down, right, right), around.storage_offset()
+        return lambda dy: around.as_strided(size, stride, first + (self.radius + dy) * down)
 
 
 def neighbourhoods(size: Sequence[int], radius: int, layers: int) -> Iterator[Neighbourhood]:
@@ -126,40 +136,44 @@ def most_similar(image: Tensor, count: int, radius: int, score: Score) -> Iterat
         image: padded by `radius`, [c, h + 2 radius, w + 2 radius].
         count: neighbours wanted; fewer where the window holds fewer.
         radius: of the window.
-        score: of (centre [c, rows, columns], neighbour of the same shape) -> [rows, columns] >= 0; infinite or NaN for
-            pixels that are no candidates.
+        score: of (centre [c, rows, columns, 1], neighbours [c, rows, columns, n]) -> [rows, columns, n] >= 0; infinite
+            or NaN for pixels that are no candidates.
     """
-    offsets = [(dy, dx) for dy in range(-radius, radius + 1) for dx in range(-radius, radius + 1)]
-    height, width = (side - 2 * radius for side in image.shape[-2:])
-    for block in _table_blocks(height, width, radius, len(offsets)):
+    side, (height, width) = 2 * radius + 1, (length - 2 * radius for length in image.shape[-2:])
+    number = torch.arange(side**2, device=image.device)
+    for block in _table_blocks(height, width, radius, len(image)):
         around = block.around(image)
-        neighbours = block.neighbours(around)
-        centre = neighbours(0, 0)
-        keys = torch.empty(len(offsets), *centre.shape[1:], dtype=torch.int64, device=image.device)
-        for number, (dy, dx) in enumerate(offsets):
-            value = score(centre, neighbours(dy, dx)).double().nan_to_num(torch.inf, torch.inf)
-            # Non-negative doubles order as their bits do; the lowest bits give way to the offset, so that equal
-            # scores keep their order.
-            keys[number] = (value.view(torch.int64) >> _INDEX_BITS << _INDEX_BITS) + number
-        best = keys.flatten(1).topk(min(count, len(offsets)), dim=0, largest=False).values  # [n p], sorted
-        yield block, _similar(best, block, around.shape[-1], torch.tensor(offsets, device=image.device))
+        centre = block.neighbours(around)(0, 0)
+        line = block.lines(around)
+        table = image.new_empty(centre[0].numel(), side**2)
+        for dy in range(-radius, radius + 1):  # one line of the window at a time
+            first = (dy + radius) * side
+            table[:, first : first + side] = score(centre[..., None], line(dy)).flatten(0, 1)
+        # Non-negative doubles order as their bits do; the lowest bits give way to the offset, so that equal scores
+        # keep their order.
+        keys = table.nan_to_num_(torch.inf, torch.inf).double().view(torch.int64)
+        keys.bitwise_and_(-(2**_INDEX_BITS)).bitwise_or_(number)
+        best = keys.topk(min(count, side**2), largest=False).values  # [p n], sorted
+        yield block, _similar(best.T, block, around.shape[-1])
 
 
-def _similar(best: Tensor, block: Neighbourhood, stride: int, offsets: Tensor) -> Similar:
+def _similar(best: Tensor, block: Neighbourhood, stride: int) -> Similar:
     number = best & (2**_INDEX_BITS - 1)
     score = (best - number).view(torch.float64)
-    chosen = offsets[number]  # [n p 2]
+    side = 2 * block.radius + 1
+    down, right = number // side - block.radius, number % side - block.radius  # [n p]
     rows = torch.arange(block.rows.stop - block.rows.start, device=best.device) + block.radius
     columns = torch.arange(block.columns.stop - block.columns.start, device=best.device) + block.radius
     centre = (rows[:, None] * stride + columns).flatten()  # [p]
-    return Similar(score, chosen.double().square().sum(-1).sqrt(), centre + chosen[..., 0] * stride + chosen[..., 1])
+    return Similar(score, (down.square() + right.square()).double().sqrt(), centre + down * stride + right)
 
 
-def _table_blocks(height: int, width: int, radius: int, neighbours: int) -> Iterator[Neighbourhood]:
-    pixels = max(1, _TABLE_BYTES // (8 * neighbours))
-    columns = min(width, pixels)
-    rows = max(1, pixels // columns)
+def _table_blocks(height: int, width: int, radius: int, layers: int) -> Iterator[Neighbourhood]:
+    """Blocks whose table of scores and whose neighbours along one line of the window stay in the cache."""
+    side = 2 * radius + 1
+    pixels = max(_FEWEST_PIXELS, min(_TABLE_BYTES // (8 * side**2), _LINE_NUMBERS // (layers * side)))
+    rows = max(1, pixels // min(width, _BLOCK_COLUMNS))
     for row in range(0, height, rows):
-        for column in range(0, width, columns):
-            across = slice(column, min(column + columns, width))
+        for column in range(0, width, _BLOCK_COLUMNS):
+            across = slice(column, min(column + _BLOCK_COLUMNS, width))
             yield Neighbourhood(slice(row, min(row + rows, height)), across, radius)
