@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sitsfusion.engine.job import Resources
     from sitsfusion.engine.outputs import OutputSpec
     from sitsfusion.errors import SitsFusionError
+    from sitsfusion.evaluation.api import evaluate
     from sitsfusion.grid import Window
     from sitsfusion.io import open_scene
     from sitsfusion.prediction import Prediction, open_prediction
@@ -37,6 +38,7 @@ _WHERE = {
     "SitsFusionError": "sitsfusion.errors",
     "Wanted": "sitsfusion.api",
     "Window": "sitsfusion.grid",
+    "evaluate": "sitsfusion.evaluation.api",
     "fuse": "sitsfusion.api",
     "open_prediction": "sitsfusion.prediction",
     "open_scene": "sitsfusion.io",
@@ -57,6 +59,7 @@ __all__ = [
     "Wanted",
     "Window",
     "__version__",
+    "evaluate",
     "fuse",
     "open_prediction",
     "open_scene",

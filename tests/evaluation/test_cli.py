@@ -60,6 +60,9 @@ def test_evaluate_and_benchmark_share_a_site(run: Callable[..., object], site: P
         (("benchmark",), "no suite"),
         (("benchmark", "simulated", "--shard", "1"), "not of the form I/N"),
         (("benchmark", "simulated", "--only", "x"), "the suite has no x"),
+        (("benchmark", "simulated", "--site", "a", "--simulated", "1"), "give one of them"),
+        (("benchmark", "simulated", "--patch", "1"), "needs --width"),
+        (("cost", "--inputs", "a"), "not a list of whole numbers"),
     ],
 )
 def test_wrong_use_is_refused_with_a_reason(
@@ -72,5 +75,5 @@ def test_wrong_use_is_refused_with_a_reason(
 
 def test_help_is_short_and_suites_are_listed(run: Callable[..., tuple[int, str, str]]) -> None:
     for command in ("evaluate", "benchmark"):
-        assert len(run(command, "--help")[1].splitlines()) <= 40
+        assert len(run(command, "--help")[1].splitlines()) <= 60
     assert "simulated: " in run("benchmark", "--list")[1]

@@ -10,7 +10,8 @@ from sitsfusion.engine.job import Resources
 from sitsfusion.errors import InputError, ReadError
 from sitsfusion.evaluation.cases import Case, strategy_of
 from sitsfusion.evaluation.results import Result, read_result, result_file
-from sitsfusion.evaluation.runner import MethodSpec, Settings, run
+from sitsfusion.evaluation.runner import run
+from sitsfusion.evaluation.settings import MethodSpec, Settings
 from sitsfusion.evaluation.sites import Material, SceneSite
 from tests.evaluation import tiny
 

@@ -6,12 +6,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from sitsfusion.errors import MissingExtraError
 from sitsfusion.evaluation.figures import write_figures
+from sitsfusion.evaluation.paper import band_table, paper_rows, write_paper
 from sitsfusion.evaluation.profiles import Profile
+from sitsfusion.evaluation.report import published_section, write_report
 from sitsfusion.evaluation.results import Result, Row, read_results, result_file, write_result
-from sitsfusion.evaluation.tables import paper_rows, summarise, write_tables
+from sitsfusion.evaluation.tables import summarise, write_tables
 
 
 def row(day: int, band: str, rmse: float | None, group: str = "masked", **more: object) -> Row:
@@ -83,7 +86,7 @@ def test_the_published_columns(out: Path) -> None:
         "local_joint_density", "pred_pixel_rate", "sam",
     ]  # fmt: skip
     assert list(found[2]) == [*lead, "rmse_b2", "rmse_lst", "nrmse_b2", "nrmse_lst"]
-    write_tables(out)
+    write_paper(out)
     lines = (out / "paper" / "GAPS" / "a" / "lr_metrics.csv").read_text().splitlines()
     assert lines[0].split("\t") == list(found[0])
     assert len(lines) == 5
@@ -102,9 +105,42 @@ def test_a_folder_without_results_gives_empty_tables(tmp_path: Path) -> None:
 
 
 def test_figures(out: Path) -> None:
-    files = write_figures(out)
-    assert {file.name for file in files} == {f"GAPS_observed_{kind}.png" for kind in ("distance", "methods", "spectra")}
-    assert all(file.read_bytes()[:4] == b"\x89PNG" for file in files)
+    figures = write_figures(out)
+    names = {"GAPS_observed_distance.png", "GAPS_observed_violins.png", "GAPS_observed_coarse_spectra.png"}
+    assert {one.file.name for one in figures} == names
+    assert all(one.file.read_bytes()[:4] == b"\x89PNG" for one in figures)
+    assert all(one.title and one.caption for one in figures)
+
+
+def test_tables_of_the_paper_have_means_and_deviations_per_band(out: Path) -> None:
+    found = {r["band"]: r for r in band_table([one for one in read_results(out) if one.method == "a"], "coarse")}
+    assert found["B02"]["rmse_masked_mean"] == pytest.approx(0.03)
+    assert found["B02"]["rmse_masked_std"] == pytest.approx(math.sqrt((0.02**2 + 0.01**2 + 0.03**2) / 2))
+    assert found["B02"]["rmse_clear_mean"] is None
+    assert found["LST"]["rmse_masked_std"] is None  # one image
+
+
+def test_mean_spectra_are_files_of_the_published_names(out: Path) -> None:
+    files = {str(file.relative_to(out)) for file in write_paper(out)}
+    name = "paper/GAPS/a/lr_masked_pred_prof.pt"
+    assert {name, name.replace("pred", "ref"), "bands.csv"} <= files
+    assert torch.load(out / name).tolist() == [[0.0], [-1.0], [-2.0], [-3.0], [-4.0]]  # [rings bands]
+
+
+def test_the_report_says_what_is_best_what_is_missing_and_needs_no_network(out: Path) -> None:
+    page = write_report(out, "A <title>", "what it is", []).read_text()
+    assert "<b>10.00</b>" in page  # the best of the common images
+    assert "A &lt;title&gt;" in page
+    assert "too few images" in page
+    assert "PlanError: no image" in page
+    assert "need matplotlib" in page
+    assert "http" not in page
+
+
+def test_published_scores_are_shown_beside(out: Path) -> None:
+    row = {"strategy": "GAPS", "metric": "rmse", "ours": 0.012, "published": 0.013, "difference": -0.001}
+    assert "<td>0.013</td>" in published_section([row])
+    assert "No image is in both" in published_section([])
 
 
 def test_figures_name_the_extra_that_they_need(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:

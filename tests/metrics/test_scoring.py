@@ -1,19 +1,24 @@
 from __future__ import annotations
 
+import weakref
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
 
 from sitsfusion.errors import InputError
 from sitsfusion.metrics.frequency import frr
-from sitsfusion.metrics.scoring import SensorScoring, inside, score_date, score_series
-from sitsfusion.metrics.spectral import sam
+from sitsfusion.metrics.further import Further
+from sitsfusion.metrics.scoring import Pair, SensorScores, SensorScoring, inside, score_date, score_dates
+from sitsfusion.metrics.spectral import ndvi_sums, sam
+from sitsfusion.metrics.structure import scc_sums, ssim, uqi
 from sitsfusion.metrics.sums import band_sums
 from sitsfusion.ops.mtf import blur, degrade
 from sitsfusion.ops.resample import bicubic
 from sitsfusion.series import Series
-from tests.metrics.images import drawn, mask
+from tests.metrics.images import drawn, mask, pairs
 
 FINE = SensorScoring(10.0, (10.0, 20.0, 20.0), (1.0, 0.3, 0.3), margin=3)
 COARSE = SensorScoring(10.0, (30.0, 30.0, 90.0), (0.3, 0.3, 0.2), factor=3, thermal=2, margin=2)
@@ -21,6 +26,12 @@ COARSE = SensorScoring(10.0, (30.0, 30.0, 90.0), (0.3, 0.3, 0.2), factor=3, ther
 
 def series(seed: int, days: list[int], side: int) -> Series:
     return Series(drawn(seed, 1, len(days), 3, side, side), torch.tensor([days]), mask(seed, 1, len(days), side, side))
+
+
+def score_series(
+    prediction: Series, target: Series, scoring: SensorScoring, inputs: Tensor | None, others: Tensor | None = None
+) -> SensorScores:
+    return score_dates(pairs(prediction, target), scoring, inputs, others)
 
 
 def test_a_fine_sensor_is_compared_as_it_sees() -> None:
@@ -56,20 +67,36 @@ def test_rows_are_clear_then_masked() -> None:
     assert found.columns["brisque"].shape == (4, 3)
 
 
-def test_the_target_is_found_by_day_and_may_have_more() -> None:
-    days = [3, 9, 20]
-    target = series(1, days, 24)
-    more = Series(
-        torch.cat([torch.zeros(1, 1, 3, 24, 24), target.values], 1),
-        torch.tensor([[1, *days]]),
-        torch.cat([torch.zeros(1, 1, 24, 24, dtype=torch.bool), target.usable()], 1),
-    )
-    prediction, inputs = series(0, days, 24), torch.tensor([9])
-    found, expected = score_series(prediction, more, FINE, inputs), score_series(prediction, target, FINE, inputs)
-    for name, column in expected.columns.items():
-        torch.testing.assert_close(found.columns[name], column, equal_nan=True, msg=name)
-    with pytest.raises(InputError, match=r"predicted days \[20\] have no target"):
-        score_series(prediction, series(1, [3, 9], 24), FINE, inputs)
+def test_one_date_is_in_memory_at_a_time() -> None:
+    alive: list[weakref.ref[Tensor]] = []
+
+    def dates() -> Iterator[Pair]:
+        for day in range(4):
+            assert not any(one() is not None for one in alive)  # what came before is gone
+            image = drawn(day, 3, 24, 24)
+            alive.append(weakref.ref(image))
+            yield Pair(day, image, drawn(day + 9, 3, 24, 24))
+            del image
+
+    assert len(score_dates(dates(), FINE, None).dates) == 4
+
+
+def test_further_metrics_are_of_reflectances_and_the_same_functions() -> None:
+    p, t, valid = drawn(0, 3, 36, 36), drawn(1, 3, 12, 12), torch.ones(12, 12, dtype=torch.bool)
+    valid[0] = False
+    wanted = replace(COARSE, margin=0, further=Further((0, 1), ratio=1 / 3, red=0, nir=1))
+    found = score_dates([Pair(3, p, t, valid)], wanted, None).columns
+    seen = degrade(p, COARSE.taps(), 3)[:2]
+    assert found["ssim"][0, 2].isnan()
+    assert torch.equal(found["ssim"][0, :2], ssim(seen, t[:2], valid, data_range=1.0).value())
+    assert torch.equal(found["uqi"][0, :2], uqi(seen, t[:2], valid).value())
+    assert torch.equal(found["scc"][0, :2], scc_sums(seen, t[:2], valid).correlation())
+    assert found["ergas"][0] == band_sums(seen, t[:2], valid).ergas(1 / 3)
+    assert found["ndvi_rmse"][0] == ndvi_sums(seen, t[:2], 0, 1, valid).rmse()[0]
+    assert torch.equal(found["psnr"][0, :2], band_sums(seen, t[:2], valid).psnr(1.0))
+    small = score_dates([Pair(3, p[:, :9, :9], t[:, :3, :3])], replace(wanted, resolution=(10.0,) * 3), None).columns
+    assert small["ssim"].isnan().all()
+    assert small["psnr"][0, :2].isfinite().all()
 
 
 def test_published_values_differ_as_documented() -> None:
@@ -125,6 +152,5 @@ def test_sizes_that_do_not_match_are_refused() -> None:
         score_date(p, t[:2], FINE)
     with pytest.raises(InputError, match="thermal band 3"):
         score_date(p, t, replace(FINE, thermal=3))
-    empty = Series(torch.zeros(1, 0, 3, 24, 24), torch.zeros(1, 0))
     with pytest.raises(InputError, match="at least one predicted date"):
-        score_series(empty, series(1, [3], 24), FINE, None)
+        score_dates([], FINE, None)

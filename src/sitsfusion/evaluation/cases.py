@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from sitsfusion.dates import days_since
 from sitsfusion.engine.survey import with_clear_shares
 from sitsfusion.errors import InputError
 from sitsfusion.evaluation.sites import Site, safe_name
+from sitsfusion.grid import Window
 from sitsfusion.scene import Scene
 from sitsfusion.strategies import Dates, Split, Strategy, StrategyOptions, split
 
@@ -21,6 +23,50 @@ SENSORS: Mapping[str, str] = {"coarse": "lr", "fine": "hr"}
 # Images of these roles are taken by the coarse sensor's satellite: they are given on the days that its images are.
 _WITH_COARSE = ("thermal", "pan")
 _PUBLISHED = StrategyOptions()
+_NEARLY = 0.1  # cells
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A square of a site: number `index` of those of this `width` (metres) that fit, 0 in the south-west, row by row
+    northwards, spread evenly over the site, as LS2S2 numbers them.
+    """
+
+    width: float
+    index: int = 0
+
+    def window(self, scene: Scene) -> Window:
+        """In cells of a scene.
+
+        Raises:
+            InputError: no such patch, or a scene in degrees.
+        """
+        crs, cell = scene.cells.crs, abs(float(scene.cells.affine.a))
+        degrees = crs is not None and crs.geographic
+        side = round(self.width / cell)
+        counts = [size // side if side else 0 for size in scene.size]  # rows, columns
+        if degrees or not 0 <= self.index < counts[0] * counts[1]:
+            raise InputError(
+                f"there is no patch {self.index} of {self.width:g} m in {scene.name}: {counts[0]} rows of {counts[1]} "
+                f"fit its {scene.size[0]} x {scene.size[1]} cells of {cell:g} {'degrees' if degrees else 'm'}"
+            )
+        row, column = divmod(self.index, counts[1])
+        # as the data set numbers them: a corner just before the edge of a cell belongs to that edge
+        top = math.floor(scene.size[0] - side - row * scene.size[0] / counts[0] + _NEARLY)
+        left = math.floor(column * scene.size[1] / counts[1] + _NEARLY)
+        return Window(max(top, 0), left, side, side)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """The image of a role that is hidden."""
+
+    role: str
+    day: date
+
+    @property
+    def name(self) -> str:
+        return f"{self.role}-{self.day}"
 
 
 @dataclass(frozen=True)
@@ -37,6 +83,9 @@ class Case:
         label: names the strategy in results, where one is used twice with different options.
         min_clear: images with a smaller share of usable pixels do not exist for this case, as in LS2S2 (0.25).
         max_dates: images of each sensor, evenly thinned (None: all).
+        patch: only this square of the site (None: all of it).
+        left_out: hide this image and ask for it, and nothing else: one case of the leave-one-out protocol (see
+            `LeaveOneOut`). The strategy must be ALL.
     """
 
     site: Site
@@ -47,10 +96,14 @@ class Case:
     label: str = ""
     min_clear: float = 0.0
     max_dates: int | None = None
+    patch: Patch | None = None
+    left_out: LeftOut | None = None
 
     def __post_init__(self) -> None:
         if not self.label:
             object.__setattr__(self, "label", self.strategy.value)
+        if self.left_out is not None and self.strategy is not Strategy.ALL:
+            raise InputError(f"leaving an image out of {self.strategy} is not possible; the strategy must be ALL")
         if not 0 <= self.min_clear <= 1:
             raise InputError(f"min_clear {self.min_clear} is not a share between 0 and 1")
         if self.max_dates is not None and self.max_dates < 1:
@@ -59,7 +112,13 @@ class Case:
     @property
     def name(self) -> str:
         """Of the case's results: the site and the strategy."""
-        return f"{self.site.name}_{safe_name(self.label)}"
+        parts = [self.site_name, safe_name(self.label), *([self.left_out.name] if self.left_out else [])]
+        return "_".join(parts)
+
+    @property
+    def site_name(self) -> str:
+        """Of the site, and of the patch if it is cut into patches."""
+        return f"{self.site.name}-p{self.patch.index}" if self.patch else self.site.name
 
     def identity(self) -> dict[str, Any]:
         """What the case's inputs and targets depend on, besides the site's images."""
@@ -70,7 +129,37 @@ class Case:
             "seed": self.seed,
             "min_clear": self.min_clear,
             "max_dates": self.max_dates,
+            "patch": self.patch and asdict(self.patch),
+            "left_out": self.left_out and [self.left_out.role, str(self.left_out.day)],
         }
+
+
+@dataclass(frozen=True)
+class LeaveOneOut:
+    """The leave-one-out protocol on one site: one case per image of a role, which is hidden and asked for; all other
+    images of both sensors are given, so also those that the other sensor took on that day.
+
+    Attributes:
+        case: what the cases have in common; its strategy must be ALL.
+        role: of the images that are left out.
+    """
+
+    case: Case
+    role: str = "fine"
+
+    @property
+    def site(self) -> Site:
+        return self.case.site
+
+    def cases(self, scene: Scene) -> list[Case]:
+        """One per image. Raises InputError: the site has no such images."""
+        left = prepared(self.case, scene)
+        if self.role not in left or not left[self.role].dates:
+            raise InputError(f"{self.case.name}: leave one out needs {self.role} images; the site has none")
+        return [replace(self.case, left_out=LeftOut(self.role, day)) for day in left[self.role].dates]
+
+
+Work = Case | LeaveOneOut
 
 
 @dataclass(frozen=True)
@@ -115,10 +204,10 @@ def divide(case: Case, scene: Scene) -> Division:
     Raises:
         InputError: no image at all, custom days that are no whole days, or nothing to predict (no day in common, ...).
     """
-    scene = thinned(scene, case.min_clear, case.max_dates)
+    scene = prepared(case, scene)
     origin = case.origin or _first_day(scene).replace(month=1, day=1)
     days = {name: _days(scene, role, origin) for role, name in SENSORS.items()}
-    found = split(case.strategy, days["lr"], days["hr"], case.options, random.Random(case.seed))  # noqa: S311
+    found = _without(case.left_out, days, origin) if case.left_out else _split(case, days)
     asked = {role: _asked(found, name, origin) for role, name in SENSORS.items()}
     asked = {role: dates for role, dates in asked.items() if dates}
     if not asked:
@@ -131,6 +220,31 @@ def divide(case: Case, scene: Scene) -> Division:
     }
     bands = {role: cube.bands for role, cube in scene.cubes.items()}
     return Division(_given(scene, found), asked, targets, bands, origin)
+
+
+def _split(case: Case, days: Mapping[str, list[int]]) -> Split:
+    return split(case.strategy, days["lr"], days["hr"], case.options, random.Random(case.seed))  # noqa: S311
+
+
+def _without(image: LeftOut, days: Mapping[str, list[int]], origin: date) -> Split:
+    """All images but one, which is the target."""
+    left, number = SENSORS[image.role], int(days_since([image.day], origin)[0])
+    given = {
+        name: [(n, i) for i, n in enumerate(numbers) if not (name == left and n == number)]
+        for name, numbers in days.items()
+    }
+    inputs = {f"{name}_input": Dates(*map(tuple, zip(*kept, strict=True))) for name, kept in given.items() if kept}
+    target = Dates((number,), (days[left].index(number),))
+    nothing = {f"{name}_{what}": None for name in days for what in ("input", "target")}
+    empty = {f"{left}_input": Dates((), ())}  # the only image of its sensor: the others are given
+    return Split(**{**nothing, **empty, **inputs, f"{left}_target": target})
+
+
+def prepared(case: Case, scene: Scene) -> Scene:
+    """The images that exist for a case: of its patch, clear enough, thinned. Reads pixels where shares are missing."""
+    if case.patch is not None:
+        scene = scene.window(case.patch.window(scene))
+    return thinned(scene, case.min_clear, case.max_dates)
 
 
 def thinned(scene: Scene, min_clear: float, max_dates: int | None) -> Scene:

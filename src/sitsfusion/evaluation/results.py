@@ -37,6 +37,7 @@ class Result:
         profiles: mean spectra of predictions and targets.
         seconds: that the prediction took, all tiles of it (a resumed one only its last part).
         provenance: of the prediction.
+        timings: wall-clock seconds of each step: open, predict, metrics, pictures, images, animation.
     """
 
     case: str
@@ -51,6 +52,7 @@ class Result:
     profiles: tuple[Profile, ...] = ()
     seconds: float = 0.0
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    timings: Mapping[str, float] = field(default_factory=dict)
 
     def tidy(self) -> Iterator[dict[str, Any]]:
         """The rows with what they belong to."""
@@ -72,6 +74,7 @@ def write_result(file: Path, result: Result) -> None:
         "missing": [list(one) for one in result.missing],
         "seconds": round(result.seconds, 3),
         "provenance": dict(result.provenance),
+        "timings": {step: round(seconds, 3) for step, seconds in result.timings.items()},
         "profiles": [asdict(one) for one in result.profiles],
         "columns": columns,
         "rows": [[_plain(row.get(name)) for name in columns] for row in result.rows],

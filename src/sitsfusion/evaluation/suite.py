@@ -14,13 +14,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from sitsfusion.datasets.ls2s2_splits import site_folders
 from sitsfusion.dates import parse_day
 from sitsfusion.errors import InputError, ReadError
-from sitsfusion.evaluation.cases import Case, strategy_of
-from sitsfusion.evaluation.runner import MethodSpec
+from sitsfusion.evaluation.cases import Case, LeaveOneOut, Patch, Work, strategy_of
+from sitsfusion.evaluation.settings import MethodSpec, Metrics
 from sitsfusion.evaluation.sites import PlaceSite, SimulatedSite, Site
-from sitsfusion.strategies import StrategyOptions
+from sitsfusion.strategies import Strategy, StrategyOptions
 
 # Trivial methods that every suite is compared with.
 BASELINES = ("naive", "closest")
+LEAVE_ONE_OUT = "LEAVE_ONE_OUT"
+SIMULATED_MARGIN = 10  # made-up sites are smaller than those of LS2S2
+# In text options of methods, stands for the folder of weights that the suite is run with.
+_WEIGHTS = "{weights}"
 
 
 class _Frozen(BaseModel):
@@ -39,12 +43,15 @@ class SimulatedSites(_Frozen):
 
 
 class Ls2s2Sites(_Frozen):
-    """Sites of a published LS2S2 configuration, below `root` (or the folder given when the suite is run)."""
+    """Sites of a published LS2S2 configuration, below `root` (or the folder given when the suite is run); `only`: names
+    of some of them.
+    """
 
     kind: Literal["ls2s2"]
     preset: str = "ls2s2_2022"
     split: Literal["train", "test"] = "test"
     root: Path | None = None
+    only: tuple[str, ...] = ()
 
 
 class FolderSites(_Frozen):
@@ -55,16 +62,26 @@ class FolderSites(_Frozen):
 
 
 class StrategyEntry(_Frozen):
-    """A strategy, its options, and its name in the results."""
+    """A strategy, its options, and its name in the results.
+
+    `LEAVE_ONE_OUT` is a protocol: one case per image of `role`, which alone is hidden.
+    """
 
     name: str
     label: str = ""
     options: StrategyOptions = StrategyOptions()
+    role: Literal["fine", "coarse"] = "fine"
 
     @field_validator("name")
     @classmethod
     def _is_one(cls, name: str) -> str:
-        return strategy_of(name).value
+        return name if name == LEAVE_ONE_OUT else strategy_of(name).value
+
+    def work(self, **case: Any) -> Work:
+        """The case, or the protocol, of a site; keywords as `Case`."""
+        if self.name == LEAVE_ONE_OUT:
+            return LeaveOneOut(Case(strategy=Strategy.ALL, label=self.label or LEAVE_ONE_OUT, **case), self.role)
+        return Case(strategy=strategy_of(self.name), options=self.options, label=self.label, **case)
 
 
 class MethodEntry(_Frozen):
@@ -85,7 +102,9 @@ class Suite(_Frozen):
         strategies, methods: names, or entries with options. `naive` and `closest` are always added.
         origin: day 0 of the strategies (default: January 1st of a site's first image).
         seed, min_clear, max_dates: as in `Case`.
-        margin: as in `Settings`.
+        margin, metrics, images, animations: as in `Settings`.
+
+    In options of methods, `{weights}` stands for the folder of weights that the suite is run with.
     """
 
     description: str = ""
@@ -97,6 +116,9 @@ class Suite(_Frozen):
     margin: int = Field(30, ge=0)
     min_clear: float = Field(0, ge=0, le=1)
     max_dates: int | None = Field(None, ge=1)
+    metrics: Metrics = "all"
+    images: bool = False
+    animations: bool = False
 
     @field_validator("strategies", "methods", mode="before")
     @classmethod
@@ -110,20 +132,20 @@ class Suite(_Frozen):
     def _any_day(cls, value: object) -> object:
         return parse_day(value) if isinstance(value, str) else value
 
-    def specs(self) -> list[MethodSpec]:
-        """The methods, and the baselines that are not among them."""
+    def specs(self, weights: Path = Path("weights")) -> list[MethodSpec]:
+        """The methods, and the baselines that are not among them.
+
+        Args:
+            weights: folder that `{weights}` stands for.
+        """
         named = {entry.name for entry in self.methods}
         added = [MethodEntry(name=name) for name in BASELINES if name not in named]
-        return [MethodSpec(m.name, m.options, m.label, m.optional) for m in (*self.methods, *added)]
+        return [MethodSpec(m.name, _placed(m.options, weights), m.label, m.optional) for m in (*self.methods, *added)]
 
-    def cases(self, sites: Sequence[Site]) -> list[Case]:
-        """Every strategy on every site."""
+    def cases(self, sites: Sequence[Site], patch: Patch | None = None) -> list[Work]:
+        """Every strategy on every site (or this patch of it)."""
         how = {"seed": self.seed, "min_clear": self.min_clear, "max_dates": self.max_dates, "origin": self.origin}
-        return [
-            Case(site, strategy_of(entry.name), entry.options, label=entry.label, **how)  # type: ignore[arg-type]
-            for site in sites
-            for entry in self.strategies
-        ]
+        return [entry.work(site=site, patch=patch, **how) for site in sites for entry in self.strategies]
 
 
 def packaged() -> tuple[str, ...]:
@@ -170,7 +192,20 @@ def sites_of(suite: Suite, folder: Path, data: Path | None = None) -> list[Site]
     root = data or (folder / wanted.root if wanted.root else None)
     if root is None:
         raise InputError("this suite needs the LS2S2 data set: give its folder (--data), or sites of your own (--site)")
-    return [PlaceSite(path) for path in site_folders(root, wanted.preset, wanted.split)]
+    found = {path.name: path for path in site_folders(root, wanted.preset, wanted.split)}
+    unknown = [name for name in wanted.only if name not in found]
+    if unknown:
+        raise InputError(f"{wanted.preset} has no {wanted.split} site {', '.join(unknown)}; it has {', '.join(found)}")
+    return [PlaceSite(path) for name, path in found.items() if not wanted.only or name in wanted.only]
+
+
+def simulated_twin(count: int, size: int = 210) -> list[Site]:
+    """Made-up sites in the place of a suite's own, which anyone can make again; the first seeds of `simulated`."""
+    return [SimulatedSite(2_000_000 + i, size) for i in range(count)]
+
+
+def _placed(options: Mapping[str, Any], weights: Path) -> dict[str, Any]:
+    return {k: v.replace(_WEIGHTS, str(weights)) if isinstance(v, str) else v for k, v in options.items()}
 
 
 def _parse(text: str, what: str) -> Suite:

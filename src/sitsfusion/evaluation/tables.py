@@ -22,6 +22,7 @@ GROUP = ("strategy", "reference", "group", "band_group")
 _NAMES = ("site", "strategy", "method", *KEYS)  # columns of a tidy row before its metrics
 HEADLINE = ("rmse", "sam")  # metrics shown in Markdown
 _RESAMPLES, _LEVEL = 1000, 0.95
+STEPS = ("open", "predict", "metrics", "pictures", "images", "animation")
 
 Key = tuple[str, str, str, str, str]  # strategy, reference, group, band group, method
 
@@ -78,7 +79,12 @@ class Summary:
         for metric in self.metrics:
             low, high = own.interval(metric)
             row |= {metric: own.mean(metric), f"{metric}_low": low, f"{metric}_high": high}
-            row[f"{metric}_common"] = common.mean(metric)
+            low, high = common.interval(metric)
+            row |= {
+                f"{metric}_common": common.mean(metric),
+                f"{metric}_common_low": low,
+                f"{metric}_common_high": high,
+            }
         return row
 
 
@@ -167,10 +173,12 @@ def write_tables(out: Path) -> dict[str, Path]:
 
     * `scores.csv`: every score: one row per site, strategy, method, reference, role, band and date;
     * `summary.csv`: means per strategy, reference, group of dates, band group and method, 95 % intervals over sites
-      (`_low`, `_high`), and means over the images that every method predicted (`_common`);
+      (`_low`, `_high`), and the same over the images that every method predicted (`_common`);
     * `refused.csv`: methods that could not run on a case, and images they could not predict, with the reason;
     * `summary.md`: the same to read;
-    * `paper/<strategy>/<method>/lr_metrics.csv`, `hr_metrics.csv`: the columns of the published test tool.
+    * `timings.csv`: wall-clock seconds of each step of each method on each case.
+
+    `evaluation.paper` writes the published columns.
 
     Raises:
         WriteError: a file cannot be written.
@@ -184,8 +192,14 @@ def write_tables(out: Path) -> dict[str, Path]:
     write_text(files["refused.csv"], as_csv(refused, ("strategy", "site", "method", "role", "date", "reason")))
     counts = {status: sum(one == status for one, _ in results) for status in ("done", "refused")}
     write_text(files["summary.md"], markdown(summary, refused, counts))
-    _write_paper(out, [result for status, result in results if status == "done"])
+    files["timings.csv"] = out / "timings.csv"
+    write_text(files["timings.csv"], as_csv([_timings(result) for status, result in results if status == "done"]))
     return files
+
+
+def _timings(result: Result) -> dict[str, Any]:
+    names = {"site": result.site, "strategy": result.strategy, "method": result.method}
+    return names | {step: result.timings.get(step) for step in STEPS}
 
 
 def refusals(result: Result) -> Iterator[dict[str, str]]:
@@ -291,63 +305,3 @@ def _refused_lines(refused: Sequence[Row]) -> str:
         what = f"{role} " if role else ""
         lines.append(f"- {strategy}, {method}: {what}{f'{images} image(s), ' if images else ''}{where}: {reason}")
     return "\n".join(lines)
-
-
-# --- the published columns -------------------------------------------------------------------------------------------
-
-_PAPER_METRICS = ("rmse", "nrmse", "brisque", "frr", "target_brisque")
-
-
-def _write_paper(out: Path, results: Sequence[Result]) -> None:
-    found: dict[tuple[str, str], list[Result]] = defaultdict(list)
-    for result in results:
-        found[(result.strategy, result.method)].append(result)
-    for (strategy, method), group in found.items():
-        for role, name in (("coarse", "lr"), ("fine", "hr")):
-            lines = paper_rows(group, role)
-            if lines:
-                file = out / "paper" / strategy / method / f"{name}_metrics.csv"
-                file.parent.mkdir(parents=True, exist_ok=True)
-                write_text(file, as_csv(lines, delimiter="\t"))
-
-
-def paper_rows(results: Sequence[Result], role: str) -> list[dict[str, Any]]:
-    """One row per site and date of a role against the observed images, in the published columns, by day."""
-    images: dict[tuple[str, int], dict[str, Any]] = {}
-    for row in (row for result in results for row in result.tidy()):
-        if row["role"] == role and row["reference"] == "observed":
-            image = images.setdefault((row["site"], row["day"]), _paper_image(row))
-            if row["band"] == "all":
-                image["sam"] = row.get("sam")
-                continue
-            for metric in _PAPER_METRICS:
-                if metric in row:
-                    image[f"{metric}_{_paper_band(row['band'])}"] = row[metric]
-    found = [{"": i, **image} for i, image in enumerate(images.values())]
-    return [_in_order(row) for row in sorted(found, key=lambda row: row["doy"])]
-
-
-def _paper_image(row: Row) -> dict[str, Any]:
-    return {
-        "name": row["site"],
-        "doy": row["day"],
-        "clear_doy": row["group"] == "clear",
-        "clear_pixel_rate": row["clear_share"],
-        "closest_doy": row["closest_days"],
-        "closest_joint_doy": row["closest_joint_days"],
-        "local_density": row["local_density"],
-        "local_joint_density": row["local_joint_density"],
-        "pred_pixel_rate": 1.0,
-        "sam": None,
-    }
-
-
-def _paper_band(key: str) -> str:
-    """B02 -> b2, B8A -> b8a, LST -> lst."""
-    return f"b{key[1:].lstrip('0').lower()}" if key[0] == "B" else key.lower()
-
-
-def _in_order(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Metric columns behind the others, metric by metric."""
-    lead = {k: v for k, v in row.items() if not any(k.startswith(f"{m}_") for m in _PAPER_METRICS)}
-    return lead | {k: row[k] for m in _PAPER_METRICS for k in row if k.startswith(f"{m}_")}

@@ -1,7 +1,8 @@
 """All metrics of one sensor over its predicted dates, as the TAMRFSITS test tool computes them.
 
 A prediction is compared with an image as the sensor would see it: blurred by the sensor's optics and, for a sensor
-coarser than the prediction, on the sensor's grid. Dates are looked at one by one, so memory is bounded by one date.
+coarser than the prediction, on the sensor's grid. Dates are taken from an iterator one by one, so memory is bounded by
+one date. `SensorScoring.further` adds what the test tool does not have (`metrics.further`).
 
 What the published tool gets wrong is put right; `published=True` gives its values:
 
@@ -18,7 +19,7 @@ with the raw target, SAM of a fine sensor with the blurred one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,12 +28,12 @@ from torch import Tensor
 from sitsfusion.errors import InputError
 from sitsfusion.metrics.brisque import BrisqueModel, brisque
 from sitsfusion.metrics.frequency import Restoration, frr
+from sitsfusion.metrics.further import Further, FurtherMetrics, further_metrics
 from sitsfusion.metrics.spectral import sam
 from sitsfusion.metrics.sums import BandSums, Mean, band_sums
 from sitsfusion.metrics.temporal import clear_rate, closest_distance, density
 from sitsfusion.ops.mtf import blur, degrade, psf_taps
 from sitsfusion.ops.resample import bicubic, nearest
-from sitsfusion.series import Series
 
 MARGIN = 30
 PATCH = 990
@@ -52,6 +53,7 @@ class SensorScoring:
         margin: pixels left out at the borders; 0: none.
         patch: side of the patches that FRR cuts larger images into; None: none.
         brisque: the support vectors; None: BRISQUE is NaN.
+        further: metrics beyond those of the test tool; None: none.
         published: reproduce the faults of the published tool (see the module).
     """
 
@@ -63,6 +65,7 @@ class SensorScoring:
     margin: int = MARGIN
     patch: int | None = PATCH
     brisque: BrisqueModel | None = None
+    further: Further | None = None
     published: bool = False
 
     def taps(self) -> Tensor:
@@ -86,6 +89,8 @@ class DateScores:
         brisque, target_brisque: `[c]`.
         clear: share of valid pixels of the target, margin included.
         missing: share of pixels of the prediction that are NaN in a band, margin included.
+        possible: pixels of the target that are valid and not in the margin, scalar.
+        further: as `SensorScoring.further` asks for.
     """
 
     errors: BandSums
@@ -96,6 +101,19 @@ class DateScores:
     target_brisque: Tensor
     clear: Mean
     missing: Mean
+    possible: Tensor
+    further: FurtherMetrics | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """One date: `day`, and the images and masks as `score_date` takes them."""
+
+    day: float
+    prediction: Tensor
+    target: Tensor
+    target_valid: Tensor | None = None
+    prediction_valid: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,8 +124,11 @@ class SensorScores:
         days: `[n]` day of each row.
         clear: bool `[n]`.
         dates: metrics of each row's date.
-        columns: float64 values of each row under the names of the paper's tables: `[n]` or, for rmse, nrmse,
-            brisque, frr and target_brisque, `[n c]`. `missing_pixel_rate` is ours.
+        columns: float64 values of each row: `[n]`, or `[n c]` for the metrics per band. Under the names of the
+            paper's tables: doy, clear_doy, clear_pixel_rate, closest_doy, closest_joint_doy, local_density,
+            local_joint_density, pred_pixel_rate, sam; per band rmse, nrmse, brisque, frr, target_brisque. Ours:
+            missing_pixel_rate; per band count, coverage (share of the possible pixels), bias, mae, r2, correlation;
+            and the further metrics, where they were asked for.
         prediction_profiles, target_profiles: `[n c rings]`, decibels.
         frequencies: `[rings]`, 1 = Nyquist.
     """
@@ -155,7 +176,7 @@ def score_date(
     _check(prediction, target, scoring)
     taps = scoring.taps()
     clear = torch.ones_like(target[0], dtype=torch.bool) if target_valid is None else target_valid
-    valid = inside(clear, scoring.margin)
+    possible = valid = inside(clear, scoring.margin)
     if prediction_valid is not None and scoring.factor > 1:
         valid = valid & nearest(prediction_valid, scoring.factor)
     seen = degrade(prediction, taps, scoring.factor)
@@ -173,21 +194,18 @@ def score_date(
         target_brisque=brisque((target - lowest) / (highest - lowest), scoring.brisque),
         clear=clear_rate(clear),
         missing=clear_rate(prediction.isnan().any(0)),
+        possible=possible.sum(),
+        further=None if scoring.further is None else further_metrics(seen, target, valid, errors, scoring.further),
     )
 
 
-def score_series(
-    prediction: Series,
-    target: Series,
-    scoring: SensorScoring,
-    inputs: Tensor | None,
-    other_inputs: Tensor | None = None,
+def score_dates(
+    pairs: Iterable[Pair], scoring: SensorScoring, inputs: Tensor | None, other_inputs: Tensor | None = None
 ) -> SensorScores:
     """All metrics of all predicted dates of one place.
 
     Args:
-        prediction: `[1 t c h*factor w*factor]`, reflectance and kelvin.
-        target: `[1 t' c h w]`, same units; every predicted day must be among its days.
+        pairs: the predicted dates that have a target, in the target's order; each is let go before the next is taken.
         scoring: of the sensor.
         inputs: `[n]` days of the sensor's own input images; None: it had no input series.
         other_inputs: `[m]` days of the other sensor's input images; None: none.
@@ -196,32 +214,37 @@ def score_series(
         One row per predicted date, clear dates first.
 
     Raises:
-        InputError: no predicted date, a predicted day without target, more than one place, as `score_date`.
+        InputError: no predicted date; as `score_date`.
     """
-    order, clear = _clear_first(prediction, inputs)
-    days = prediction.days[0][order]
-    positions = _positions(days, target)
-    dates = tuple(
-        score_date(
-            prediction.values[0, i],
-            target.values[0, j],
-            scoring,
-            None if target.valid is None else target.valid[0, j],
-            None if prediction.valid is None else prediction.valid[0, i],
-        )
-        for i, j in zip(order.tolist(), positions.tolist(), strict=True)
-    )
+    days: list[float] = []
+    found: list[DateScores] = []
+    for pair in pairs:
+        days.append(pair.day)
+        found.append(score_date(pair.prediction, pair.target, scoring, pair.target_valid, pair.prediction_valid))
+        del pair  # before the next one is read
+    if not found:
+        raise InputError("scoring needs at least one predicted date that has a target, found none")
+    return _rows(torch.tensor(days, dtype=torch.float64), found, scoring.published, inputs, other_inputs)
+
+
+def _rows(
+    days: Tensor, found: Sequence[DateScores], published: bool, inputs: Tensor | None, other_inputs: Tensor | None
+) -> SensorScores:
+    clear = torch.isin(days, days.new_empty(0) if inputs is None else inputs.double())
+    order = torch.cat([clear.nonzero()[:, 0], (~clear).nonzero()[:, 0]])
+    dates = [found[i] for i in order.tolist()]
     # Published: each group of rows is rolled by half its length, and clear shares stay in the target's order.
-    shown = [dates[i] for i in _rolled(int(clear.sum()), len(dates))] if scoring.published else list(dates)
-    shares = [dates[i] for i in positions.argsort().tolist()] if scoring.published else list(dates)
-    restorations = [d.restoration for d in shown]
-    columns = {"doy": days.double(), "clear_doy": clear.double()}
+    restorations = [
+        dates[i].restoration for i in (_rolled(int(clear.sum()), len(dates)) if published else range(len(dates)))
+    ]
+    shares = found if published else dates
+    columns = {"doy": days[order], "clear_doy": clear[order].double()}
     columns |= {"clear_pixel_rate": torch.stack([d.clear.value() for d in shares])}
-    columns |= _distances(days, inputs, other_inputs) | _per_date(dates)
+    columns |= _distances(days[order], inputs, other_inputs) | _per_date(dates)
     return SensorScores(
-        days=days,
-        clear=clear,
-        dates=dates,
+        days=days[order],
+        clear=clear[order],
+        dates=tuple(dates),
         columns=columns | {"frr": torch.stack([r.frr for r in restorations])},
         prediction_profiles=torch.stack([r.prediction for r in restorations]),
         target_profiles=torch.stack([r.target for r in restorations]),
@@ -230,14 +253,27 @@ def score_series(
 
 
 def _per_date(dates: Sequence[DateScores]) -> dict[str, Tensor]:
+    columns = [_columns(date) for date in dates]
+    return {name: torch.stack([one[name].double() for one in columns]) for name in columns[0]}
+
+
+def _columns(date: DateScores) -> dict[str, Tensor]:
+    errors = date.errors
     return {
-        "pred_pixel_rate": torch.ones(len(dates), dtype=torch.float64),
-        "missing_pixel_rate": torch.stack([d.missing.value() for d in dates]),
-        "sam": torch.stack([d.sam.value() for d in dates]),
-        "rmse": torch.stack([d.errors.rmse() for d in dates]),
-        "nrmse": torch.stack([d.nrmse for d in dates]),
-        "brisque": torch.stack([d.brisque for d in dates]),
-        "target_brisque": torch.stack([d.target_brisque for d in dates]),
+        "pred_pixel_rate": torch.ones((), dtype=torch.float64),
+        "missing_pixel_rate": date.missing.value(),
+        "sam": date.sam.value(),
+        "rmse": errors.rmse(),
+        "nrmse": date.nrmse,
+        "brisque": date.brisque,
+        "target_brisque": date.target_brisque,
+        "count": errors.count,
+        "coverage": errors.count.double() / date.possible,
+        "bias": errors.bias(),
+        "mae": errors.mae(),
+        "r2": errors.r2(),
+        "correlation": errors.correlation(),
+        **(date.further.columns() if date.further else {}),
     }
 
 
@@ -252,28 +288,6 @@ def _distances(days: Tensor, inputs: Tensor | None, other_inputs: Tensor | None)
         "local_density": density(closest),
         "local_joint_density": density(joint),
     }
-
-
-def _clear_first(prediction: Series, inputs: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Positions of the predicted dates, inputs of the sensor first; and which are."""
-    if prediction.values.shape[0] != 1 or prediction.values.shape[1] == 0:
-        raise InputError(
-            f"scoring needs one place and at least one predicted date, found {prediction.values.shape[0]} places and "
-            f"{prediction.values.shape[1]} dates"
-        )
-    days = prediction.days[0]
-    clear = torch.isin(days.double(), days.new_empty(0).double() if inputs is None else inputs.double())
-    order = torch.cat([clear.nonzero()[:, 0], (~clear).nonzero()[:, 0]])
-    return order, clear[order]
-
-
-def _positions(days: Tensor, target: Series) -> Tensor:
-    """Position of each day in the target."""
-    same = days.double()[:, None] == target.days[0].double()[None, :]
-    if not bool(same.any(1).all()):
-        absent = days[~same.any(1)].tolist()
-        raise InputError(f"predicted days {absent} have no target; its days are {target.days[0].tolist()}")
-    return same.to(torch.uint8).argmax(1)
 
 
 def _rolled(clear: int, count: int) -> list[int]:

@@ -226,10 +226,16 @@ def local_moments(prediction: Tensor, target: Tensor, valid: Tensor | None, wind
 
 def filtered(x: Tensor, window: Window) -> Tensor:
     """Weighted mean in every window inside the image: float64 `[... h w]` -> `[... h-size+1 w-size+1]`."""
-    row = torch.tensor(window.weights, dtype=torch.float64, device=x.device)
-    flat = F.conv2d(x.reshape(-1, 1, *x.shape[-2:]), row[None, None, None, :])
-    flat = F.conv2d(flat, row[None, None, :, None])
-    return flat.reshape(*x.shape[:-2], *flat.shape[-2:])
+    return _along(_along(x, window, -1), window, -2)
+
+
+def _along(x: Tensor, window: Window, dim: int) -> Tensor:
+    """A few shifted sums: several times faster than a convolution in float64."""
+    count = x.shape[dim] - window.size + 1
+    out = x.narrow(dim, 0, count) * window.weights[0]
+    for k, weight in enumerate(window.weights[1:], start=1):
+        out.add_(x.narrow(dim, k, count), alpha=weight)
+    return out
 
 
 def _whole_windows(used: Tensor, size: int) -> Tensor:

@@ -70,6 +70,10 @@ class BandSums:
         """Sums over a dimension of the sums: a batch, dates, or the bands (-1)."""
         return BandSums(*(getattr(self, f.name).sum(dim) for f in fields(self)))
 
+    def of(self, bands: list[int]) -> BandSums:
+        """The sums of some bands, by position."""
+        return BandSums(*(getattr(self, f.name)[..., bands] for f in fields(self)))
+
     def bias(self) -> Tensor:
         """Mean of p - t, in the unit of the images."""
         return self.error / self.count

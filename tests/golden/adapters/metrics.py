@@ -16,7 +16,7 @@ from sitsfusion.metrics import stf_survey
 from sitsfusion.metrics.brisque import BrisqueModel, features, halved, scaled, svm_score
 from sitsfusion.metrics.frequency import attenuation, frequencies, frr, profile, ring_centres
 from sitsfusion.metrics.imresize import imresize
-from sitsfusion.metrics.scoring import SensorScores, SensorScoring, inside, score_series
+from sitsfusion.metrics.scoring import SensorScores, SensorScoring, inside, score_dates
 from sitsfusion.metrics.spectral import sam
 from sitsfusion.metrics.structure import gaussian_window, shifted_mae, ssim, uniform_window
 from sitsfusion.metrics.sums import BandSums, band_sums
@@ -25,6 +25,7 @@ from sitsfusion.series import Series
 from tests.golden import recipe
 from tests.golden.adapters.series_ops import bracketed, drawn, number_after, numbers
 from tests.golden.goldens import Golden, adapter, compare
+from tests.metrics.images import pairs
 
 Arrays = dict[str, np.ndarray]
 
@@ -134,9 +135,10 @@ class Tool:
             published=published,
         )
         other = {"lr": "hr", "hr": "lr"}[sensor]
-        return score_series(
-            Series(self.images("pred", sensor), days[None]),
-            Series(target, days[None], self.valid("ref", sensor, target.shape[-1])),
+        prediction = Series(self.images("pred", sensor), days[None])
+        truth = Series(target, days[None], self.valid("ref", sensor, target.shape[-1]))
+        return score_dates(
+            pairs(prediction, truth),
             scoring,
             self.days(sensor, "in") if inputs else None,
             self.days(other, "in"),
