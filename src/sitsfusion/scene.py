@@ -77,7 +77,9 @@ class Scene:
         """Degrees north of the scene's middle; 45 for a grid without a CRS, which only benchmark data may have."""
         if self.cells.crs is None:
             return 45.0
-        return float(self.cells.geographic_extent.centroid.coords[0][1])
+        left, bottom, right, top = self.cells.boundingbox.bbox
+        to_degrees = self.cells.crs.transformer_to_crs("EPSG:4326")
+        return float(to_degrees((left + right) / 2, (bottom + top) / 2)[1])
 
     @property
     def day_origin(self) -> date:

@@ -122,8 +122,8 @@ def test_missed_clouds_are_distrusted_whatever_is_asked_for(scene: Scene, wary: 
         one, other = (values(made, used, day)["fine"][0, :, 25:35, 25:35] for made in scenes)
         change[name] = np.abs(other - one)[:4].mean()
     assert change["wary"] < 0.5 * change["trusting"]
-    wanted = Wanted(dates=day, bands={"fine": ["B08"]})
-    alone = fuse(scenes[1], wanted, "tamrfsits", weights=wary)["fine"].to_numpy()[0][0, 0]
+    wanted = Wanted(bands={"fine": ["B08"]})
+    alone = fuse(scenes[1], day, "tamrfsits", weights=wary, wanted=wanted)["fine"].to_numpy()[0][0, 0]
     np.testing.assert_allclose(alone, values(scenes[1], wary, day)["fine"][0, fine.bands.index("B08")], atol=1e-5)
 
 
@@ -187,8 +187,9 @@ def test_temperature_alone_beside_sentinel2(scene: Scene, weights: str, anchored
         thermal.to_numpy()[0] + 5, sensor=thermal.sensor, bands=["LST"], grid=thermal.grid, dates=thermal.dates,
         valid=thermal.to_numpy()[1],
     )  # fmt: skip
-    warmed = values(Scene({"fine": scene["fine"], "thermal": hotter}), anchored)
-    assert (warmed["coarse"][:, 7] - found["coarse"][:, 7]).mean() > 2
+    day = max(thermal.dates, key=lambda d: thermal.frame(thermal.dates.index(d)).valid.mean()).isoformat()
+    warmed = values(Scene({"fine": scene["fine"], "thermal": hotter}), anchored, day)
+    assert (warmed["coarse"][:, 7] - values(place, anchored, day)["coarse"][:, 7]).mean() > 2
     with pytest.raises(MissingBandError, match="B01"):
         values(place, weights)
 
