@@ -29,11 +29,17 @@ from sitsfusion.engine.outputs import OutputSpec
 from sitsfusion.engine.run import job_runtime, load_tile, predict_tile
 from sitsfusion.engine.survey import with_clear_shares
 from sitsfusion.methods.base import Method
+from sitsfusion.nets.stf.registry import BUILT_IN as STF_MODELS
 from sitsfusion.prediction import Prediction, open_prediction
 from sitsfusion.query import query_of
 from sitsfusion.scene import Scene
 from tests import scenes, stubs
+from tests.fake.misr import seeded_misr, small_config
+from tests.fake.stf_weights import stf_weights
+from tests.fake.utilise import BANDS as UTILISE_BANDS
+from tests.fake.utilise import seeded_utilise
 from tests.fake.weights import seeded_weights
+from tests.methods.single_date import places
 from tests.methods.stf_classical.places import pair_scene
 
 
@@ -78,6 +84,19 @@ def _all_bands(cells: tuple[int, int], seed: int) -> Scene:
     )
 
 
+@cache
+def _utilise_weights() -> str:
+    folder = Path(tempfile.mkdtemp(prefix="sitsfusion-utilise-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return str(seeded_utilise(folder))
+
+
+def _ten_metres(cells: tuple[int, int], seed: int) -> Scene:
+    """Fine images alone, more than a window of the small U-TILISE weights holds."""
+    dates = (-9, 0, 5, 9, 17, 30)
+    return Scene({"fine": scenes.cube("fine", dates, cells, bands=UTILISE_BANDS, seed=seed)}, name="made-up")
+
+
 def _two_sensors(cells: tuple[int, int], seed: int) -> Scene:
     """Fine and coarse images with bands in common, some of one day, and two fine images before each coarse one."""
     return Scene(
@@ -111,6 +130,31 @@ def _long_series(cells: tuple[int, int], seed: int) -> Scene:
             "coarse": scenes.cube("coarse", tuple(d + 1 for d in often), cells, seed=seed),
         },
         name="made-up",
+    )
+
+
+@cache
+def _misr_weights(backbone: str | None, diffusion: bool = False) -> str:
+    """A folder of small untrained super-resolution weights for two bands, made when first asked for."""
+    folder = Path(tempfile.mkdtemp(prefix="sitsfusion-weights-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return str(seeded_misr(folder, small_config(backbone, diffusion=diffusion, bands=2), keys=("B02", "B08")))
+
+
+def _misr_case(backbone: str, format: Literal["cog", "zarr"], noise: float = 1e-5) -> Case:
+    """A network that enlarges 10 m images four times; L-TAE's norms of few values magnify rounding."""
+    exact = backbone.startswith("highresnet")
+    options = {"min_clear_share": 0} | ({} if exact else {"patch": 8, "overlap": 4})
+    name = "misr-" + backbone.replace("_", "-")
+    return Case(
+        lambda: methods.make(name, {"weights": _misr_weights(backbone), **options}),
+        scenes.fine_scene,
+        cells=(6, 10),
+        tile=16,
+        most=12,
+        noise=noise,
+        format=format,
+        encoding="float32",
     )
 
 
@@ -155,6 +199,34 @@ CASES = {
     "sen2like": Case(
         lambda: methods.make("sen2like", {"max_masked_share": 1}), _two_sensors, most=24, encoding="float32"
     ),
+    "misr-bicubic": Case(
+        lambda: methods.make("misr-bicubic", {"min_clear_share": 0}), scenes.fine_scene, cells=(6, 10), tile=16, most=24
+    ),
+    "misr-rrdb": _misr_case("rrdb", "cog"),
+    "misr-highresnet": _misr_case("highresnet", "zarr"),
+    "misr-highresnet-ltae": _misr_case("highresnet_ltae", "cog", noise=1e-3),
+    "misr-rrdb-ltae": _misr_case("rrdb_ltae", "zarr", noise=1e-3),
+    "misr-rrdb-highresnet": _misr_case("rrdb_highresnet", "cog"),
+    "misr-srdiff": Case(
+        lambda: methods.make(
+            "misr-srdiff",
+            {
+                "weights": _misr_weights("rrdb", diffusion=True),
+                "min_clear_share": 0,
+                "patch": 8,
+                "overlap": 4,
+                "samples": 2,
+                "steps": 2,
+            },
+        ),
+        scenes.fine_scene,
+        cells=(6, 10),
+        tile=16,
+        most=9,
+        noise=1e-4,
+        format="zarr",
+        encoding="float32",
+    ),
     "starfm": Case(lambda: methods.make("starfm", {"window": 5, "classes": 4}), pair_scene, most=18),
     "estarfm": Case(lambda: methods.make("estarfm", {"window": 5}), pair_scene, most=18, format="zarr"),
     "fsdaf": Case(lambda: methods.make("fsdaf", {"half_window": 2}), pair_scene, most=18, encoding="float32"),
@@ -182,11 +254,75 @@ CASES = {
         format="zarr",
         encoding="float32",
     ),
+    "utilise": Case(
+        lambda: methods.make("utilise", {"weights": _utilise_weights(), "min_clear_share": 0, "patch": 60}),
+        _ten_metres,
+        most=24,
+        noise=1e-5,
+        format="zarr",
+        encoding="float32",
+    ),
+    "dsen2": Case(
+        lambda: methods.make(
+            "dsen2", {"weights": places.dsen2_weights(), "weights_60m": places.dsen2_weights(sixty=True)}
+        ),
+        places.sentinel_scene,
+        most=24,
+        noise=1e-5,
+        encoding="float32",
+    ),
+    "dstfn": Case(
+        lambda: methods.make(
+            "dstfn", {"weights": places.dstfn_weights(), "max_masked_share": 1, "patch": 8, "stride": 4}
+        ),
+        places.three_roles,
+        most=16,
+        noise=1e-5,
+        encoding="float32",
+    ),
+    "deepharmo-unet": Case(
+        lambda: methods.make(
+            "deepharmo-unet",
+            {"weights": places.deepharmo_weights(up_mode="shuffle"), "uncertainty": "dropout", "passes": 2},
+        ),
+        places.landsat_scene,
+        cells=(36, 40),
+        tile=72,
+        most=36,
+        noise=1e-5,
+        encoding="float32",
+    ),
+    "deepharmo-ensemble": Case(
+        lambda: methods.make(
+            "deepharmo-ensemble", {"members": [places.deepharmo_weights(), places.deepharmo_weights(1, depth=2)]}
+        ),
+        places.landsat_scene,
+        cells=(36, 40),
+        tile=72,
+        most=36,
+        noise=1e-5,
+        encoding="float32",
+    ),
     "pooling": Case(stubs.Pooling, noise=1e-5, encoding="float32"),
     "pooling-whole": Case(lambda: stubs.Pooling(lattice="whole"), format="zarr", encoding="float32"),
     "calibrated": Case(stubs.Calibrated, scenes.coarse_scene, cells=(50, 60), most=110, encoding="float32"),
     "finer": Case(stubs.Finer, scenes.coarse_scene, resolution=7.5, cells=(6, 7), tile=16, most=14),
     "noisy": Case(stubs.Noisy, format="zarr"),
+}
+CASES |= {
+    name: Case(
+        lambda name=name: methods.make(name, {"weights": stf_weights(name), "overlap": 0.1}),  # type: ignore[misc]
+        pair_scene,
+        cells=(17, 18),
+        most=12,
+        noise=1e-5,
+        encoding="float32",
+    )
+    for name in STF_MODELS
+}
+CASES |= {
+    "copy-fine": Case(lambda: methods.make("copy-fine"), pair_scene, most=18, format="zarr"),
+    "coarse-change": Case(lambda: methods.make("coarse-change"), pair_scene, most=18),
 }
 WANTED = scenes.days(-3, 5, 21)
 

@@ -86,6 +86,11 @@ def coarse_scene(cells: tuple[int, int] = (100, 70), seed: int = 0) -> Scene:
     return Scene({"coarse": cube("coarse", (0, 4, 9), cells, seed=seed)}, name="made-up")
 
 
+def fine_scene(cells: tuple[int, int] = (20, 24), seed: int = 0) -> Scene:
+    """Images of one sensor only: a cell is a pixel."""
+    return Scene({"fine": cube("fine", (0, 5, 10, 17), cells, per_cell=1, seed=seed)}, name="made-up")
+
+
 @dataclass
 class Spy:
     """A source that counts what is read of another, and fails where it is told to.

@@ -14,6 +14,7 @@ from sitsfusion.cli.main import app
 from sitsfusion.datasets.utilise_data import gap_samples
 from sitsfusion.evaluation.gaps import as_rows, network, score, trivial, trivial_fillers
 from sitsfusion.methods.utilise.sequence import SequenceOptions
+from sitsfusion.metrics.utilise import MetricOptions
 from tests.fake.utilise import seeded_utilise, small_net
 from tests.fake.utilise_archives import MASKS, earthnet_data
 
@@ -39,6 +40,21 @@ def test_fillers_are_scored_on_the_same_gaps(data: object) -> None:
     assert rows[1] == ["unknown", *["-"] * 5]
 
 
+def test_means_are_over_the_same_samples() -> None:
+    shared = {"masks": torch.zeros(1, 1, 1, 1), "y": torch.ones(1, 1, 1, 1), "x": torch.ones(1, 1, 1, 1)}
+    samples = [{**shared, "y": torch.full((1, 1, 1, 1), value)} for value in (0.5, 0.7)]
+    fillers = {
+        "whole": lambda batch: batch["y"] + 0.1 * (batch["y"] > 0.6),
+        "half": lambda batch: torch.where(batch["y"] > 0.6, torch.nan, batch["y"]),
+    }
+    only = MetricOptions(ssim=False, sam=False)
+    found = score(samples, fillers, only, ignore_nan=True)
+    assert found["whole"]["mae"] == found["half"]["mae"] == 0
+    plain = score(samples, fillers, only)
+    assert plain["whole"]["mae"] == pytest.approx(0.05)
+    assert plain["half"]["mae"] != plain["half"]["mae"]
+
+
 def test_images_of_any_size_are_filled() -> None:
     batch = {
         "x": torch.rand(1, 5, 4, 7, 9),
@@ -62,6 +78,6 @@ def test_the_command_prints_and_writes_a_table(data: object, folder: Path, tmp_p
     arguments = ["score-gaps", str(tmp_path / "test.yaml"), "--weights", str(weights), "--limit", "1", "--ignore-nan"]
     done = CliRunner().invoke(app, [*arguments, "--csv", str(tmp_path / "scores.csv")])
     assert done.exit_code == 0, done.output
-    assert "linear_interpolation" in done.output
+    assert "means over 1 sequences" in done.output
     with (tmp_path / "scores.csv").open() as file:
         assert [row["filler"] for row in csv.DictReader(file)][1:] == list(trivial_fillers())

@@ -1,8 +1,8 @@
 """Residual-in-residual dense blocks: the ESR encoder and the ESRGAN generator.
 
-After Wang et al. 2018, "ESRGAN" (sections 3.1), with two differences that published TAMRFSITS
-weights rely on: the fifth convolution of a dense block is also followed by the activation, and
-the residual scales are stored in the state dict (not trained).
+After Wang et al. 2018, "ESRGAN" (sections 3.1). Published TAMRFSITS weights rely on two differences:
+the fifth convolution of a dense block is also followed by the activation, and the residual scales are
+stored in the state dict (not trained). `plain=True` gives the blocks of the paper.
 """
 
 from __future__ import annotations
@@ -34,33 +34,38 @@ def bicubic(x: Tensor, factor: float) -> Tensor:
 
 
 class DenseBlock(nn.Module):
-    """`x + scale * last`, where each of five convolutions sees the input and all earlier outputs."""
+    """`x + scale * last`, where each of five convolutions sees the input and all earlier outputs.
+
+    `plain`: no activation after the fifth, and the scale is not in the state dict.
+    """
 
     scale: Tensor
 
-    def __init__(self, features: int = 64, growth: int = 32, residual_scale: float = 0.2) -> None:
+    def __init__(self, features: int = 64, growth: int = 32, residual_scale: float = 0.2, plain: bool = False) -> None:
         super().__init__()
         outputs = [growth] * 4 + [features]
+        self.plain = plain
         self.convs = nn.ModuleList(conv3x3(features + i * growth, out) for i, out in enumerate(outputs))
-        self.register_buffer("scale", torch.tensor(residual_scale))
+        self.register_buffer("scale", torch.tensor(residual_scale), persistent=not plain)
 
     def forward(self, x: Tensor) -> Tensor:
         """`[n, features, h, w]` -> the same shape."""
         seen = [x]
-        for conv in self.convs:
+        for conv in self.convs[:-1]:
             seen.append(F.leaky_relu(conv(torch.cat(seen, dim=1)), SLOPE))
-        return x + self.scale * seen[-1]
+        last = self.convs[-1](torch.cat(seen, dim=1))
+        return x + self.scale * (last if self.plain else F.leaky_relu(last, SLOPE))
 
 
 class Rrdb(nn.Module):
-    """Three dense blocks in a row inside a scaled residual connection."""
+    """Three dense blocks in a row inside a scaled residual connection; `plain` as in `DenseBlock`."""
 
     scale: Tensor
 
-    def __init__(self, features: int = 64, growth: int = 32, residual_scale: float = 0.2) -> None:
+    def __init__(self, features: int = 64, growth: int = 32, residual_scale: float = 0.2, plain: bool = False) -> None:
         super().__init__()
-        self.dense = nn.ModuleList(DenseBlock(features, growth, residual_scale) for _ in range(3))
-        self.register_buffer("scale", torch.tensor(residual_scale))
+        self.dense = nn.ModuleList(DenseBlock(features, growth, residual_scale, plain) for _ in range(3))
+        self.register_buffer("scale", torch.tensor(residual_scale), persistent=not plain)
 
     def forward(self, x: Tensor) -> Tensor:
         """`[n, features, h, w]` -> the same shape."""

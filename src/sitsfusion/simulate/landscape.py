@@ -13,8 +13,11 @@ from dataclasses import field as default
 from enum import IntEnum
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from sitsfusion.errors import InputError
+from sitsfusion.ops.resample import bilinear
 from sitsfusion.simulate.noise import Map, field, stream
 from sitsfusion.simulate.parcels import HECTARE, NO_LINE, LineRule, partition
 
@@ -157,14 +160,44 @@ def make_landscape(shape: tuple[int, int], seed: int, use: LandUse | None = None
     use = LandUse() if use is None else use
     elevation, river = _relief(shape, seed, use.relief)
     labels, cover = _parcels(shape, seed, elevation, river, use)
-    pixel, parcel, share, ranks = _fragments(labels, len(cover))
-    south, east = (np.asarray(np.gradient(elevation, PIXEL, axis=axis), np.float32) for axis in (0, 1))
+    return _landscape(cover, _fragments(labels, len(cover)), elevation, PIXEL, seed, use)
+
+
+def make_fine_landscape(shape: tuple[int, int], seed: int, use: LandUse | None = None) -> Landscape:
+    """A landscape on the points that its parcels are drawn on: `shape` (rows, columns) pixels of 2.5 m, none a mixture.
+
+    Raises:
+        InputError: sides that are not multiples of 4.
+    """
+    if any(side < 1 or side % _POINTS for side in shape):
+        raise InputError(f"sides of a fine landscape must be multiples of {_POINTS} pixels, found {shape}")
+    use = LandUse() if use is None else use
+    coarse = (shape[0] // _POINTS, shape[1] // _POINTS)
+    elevation, river = _relief(coarse, seed, use.relief)
+    labels, cover = _parcels(coarse, seed, elevation, river, use)
+    points = np.arange(labels.size, dtype=np.int32)
+    whole = (points, labels.ravel().astype(np.int32), np.ones(labels.size, np.float32), (labels.size,))
+    smooth = bilinear(torch.from_numpy(elevation), 1 / _POINTS).numpy()
+    return _landscape(cover, whole, smooth, _STEP, seed, use)
+
+
+def _landscape(
+    cover: NDArray[np.int8],
+    fragments: tuple[Labels, Labels, Values, tuple[int, ...]],
+    elevation: Map,
+    step: float,
+    seed: int,
+    use: LandUse,
+) -> Landscape:
+    """Everything that is drawn for parcels and fragments; `step`: side of a pixel (m)."""
+    pixel, parcel, share, ranks = fragments
+    south, east = (np.asarray(np.gradient(elevation, step, axis=axis), np.float32) for axis in (0, 1))
     draw = stream(seed, "parcel properties").standard_normal((3, len(cover)), np.float32)
     leaves = stream(seed, "leaf properties").standard_normal((3, len(cover)), np.float32)
-    rng = stream(seed, "maps")
+    rng, shape = stream(seed, "maps"), (elevation.shape[0], elevation.shape[1])
 
     def variation(wavelength: float, slope: float) -> Values:
-        return field(rng, shape, PIXEL, wavelength, slope).ravel()[pixel]
+        return field(rng, shape, step, wavelength, slope).ravel()[pixel]
 
     return Landscape(
         cover=cover, tint=np.exp(0.14 * draw[0]), leaves=np.exp(use.leaves * leaves),

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 SHARED_GROUPS = HERE / "config"
-_TABLE = ("tamrfsits",)
+_TABLE = ("tamrfsits", "utilise", "misr", "dsen2", "dstfn", "deepharmo", "stf")
 
 
 class Family(Protocol):

@@ -1,0 +1,1 @@
+"""Deep-Harmonization behind the method protocol."""

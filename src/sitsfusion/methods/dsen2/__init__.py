@@ -1,0 +1,1 @@
+"""DSen2 behind the method protocol."""

@@ -1,0 +1,1 @@
+"""DSTFN behind the method protocol."""

@@ -1,0 +1,1 @@
+"""Deep spatiotemporal fusion: trained networks on one coarse/fine pair and a coarse image."""

@@ -1,0 +1,1 @@
+"""U-TILISE: gaps of a whole image series filled by one network."""

@@ -1,0 +1,1 @@
+"""Training of Deep-Harmonization on patch pairs, or on simulated places."""

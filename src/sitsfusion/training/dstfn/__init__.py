@@ -1,0 +1,1 @@
+"""Training of DSTFN on simulated places."""

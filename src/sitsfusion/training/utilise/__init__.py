@@ -1,0 +1,1 @@
+"""U-TILISE as a family of networks that can be trained."""
