@@ -141,7 +141,7 @@ def _misr_weights(backbone: str | None, diffusion: bool = False) -> str:
     return str(seeded_misr(folder, small_config(backbone, diffusion=diffusion, bands=2), keys=("B02", "B08")))
 
 
-def _misr_case(backbone: str, format: Literal["cog", "zarr"], noise: float = 1e-5) -> Case:
+def _misr_case(backbone: str, stored: Literal["cog", "zarr"], noise: float = 1e-5) -> Case:
     """A network that enlarges 10 m images four times; L-TAE's norms of few values magnify rounding."""
     exact = backbone.startswith("highresnet")
     options = {"min_clear_share": 0} | ({} if exact else {"patch": 8, "overlap": 4})
@@ -153,7 +153,7 @@ def _misr_case(backbone: str, format: Literal["cog", "zarr"], noise: float = 1e-
         tile=16,
         most=12,
         noise=noise,
-        format=format,
+        format=stored,
         encoding="float32",
     )
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def to_unit_range(reflectance: Tensor, maxima: Sequence[float]) -> Tensor:
-    """Reflectance clipped to 0 .. the maximum of its band, as -1 .. 1: `[... c h w]`, one maximum per band; NaN stays."""
+    """Reflectance clipped to 0 .. the maximum of its band, as -1 .. 1: `[... c h w]`, a maximum per band; NaN stays."""
     most = torch.tensor(maxima, dtype=reflectance.dtype, device=reflectance.device)[:, None, None]
     return 2 * torch.minimum(reflectance.clamp(min=0), most) / most - 1
 
