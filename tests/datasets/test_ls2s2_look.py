@@ -86,7 +86,7 @@ def test_sites_command(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("*.json"))) == 64
 
 
-@pytest.mark.parametrize("command", [[], ["statistics"], ["look"], ["sites"], ["extract"]])
+@pytest.mark.parametrize("command", [[], ["statistics"], ["look"], ["sites"]])
 def test_help_fits_a_screen(command: list[str]) -> None:
     lines = CliRunner().invoke(dataset, [*command, "--help"]).output.splitlines()
     assert 5 < len(lines) <= 40

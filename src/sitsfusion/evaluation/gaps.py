@@ -7,7 +7,6 @@ holds plain means over the sequences.
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, get_args
@@ -72,8 +71,8 @@ def score(
 ) -> Scores:
     """Mean metrics of each filler over all samples (or the first `limit`), one at a time.
 
-    A NaN of one sample makes the mean NaN, as published. With `ignore_nan` a number counts only in the samples where
-    it is defined for all fillers, so that their means can be compared.
+    A NaN of one sample makes the mean NaN, as published. With `ignore_nan` a filler's number is its mean over the
+    samples where it is defined: fewer for fillers that leave pixels empty (`last` before the first clear observation).
     """
     found: dict[str, list[dict[str, float]]] = {name: [] for name in fillers}
     for i in range(min(len(samples), limit or len(samples))):
@@ -82,19 +81,7 @@ def score(
         for name, fill in fillers.items():
             values = sequence_metrics(fill(batch), batch["y"], batch["masks"], real, clouds, options)
             found[name].append(values)
-    if ignore_nan:
-        found = _defined_for_all(found)
-    return {name: mean_of_samples(values) for name, values in found.items()}
-
-
-def _defined_for_all(found: dict[str, list[dict[str, float]]]) -> dict[str, list[dict[str, float]]]:
-    """Of each sample, the numbers that no filler has as NaN."""
-    kept: dict[str, list[dict[str, float]]] = {name: [] for name in found}
-    for of_sample in zip(*found.values(), strict=True):
-        undefined = {metric for values in of_sample for metric, value in values.items() if math.isnan(value)}
-        for name, values in zip(found, of_sample, strict=True):
-            kept[name].append({metric: value for metric, value in values.items() if metric not in undefined})
-    return kept
+    return {name: mean_of_samples(values, ignore_nan) for name, values in found.items()}
 
 
 def write_scores(scores: Scores, file: Path) -> Path:

@@ -25,7 +25,7 @@ from sitsfusion.training.module import TrainedModule
 
 try:
     from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-    from lightning.pytorch import Trainer
+    from lightning.pytorch import LightningModule, Trainer
     from lightning.pytorch.strategies import DDPStrategy
 except ImportError as error:
     raise MissingExtraError("training", "train") from error
@@ -80,6 +80,8 @@ def assess(config: RunConfig, checkpoint: Path, stage: Literal["validate", "test
     require_device(config.trainer)
     family = families.get(config.family)
     module, data = family.module(config, folder), family.data(config)
+    if stage == "test" and type(module).test_step is LightningModule.test_step:
+        raise InputError(f"family {config.family} has no test: use --validate, or sitsfusion evaluate")
     # Callbacks that save are left out, and with them what they would take from the checkpoint.
     trainer = _prepared(config, folder, module, callbacks=family.callbacks(config, folder))
     run = trainer.validate if stage == "validate" else trainer.test
