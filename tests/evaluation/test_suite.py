@@ -6,6 +6,7 @@ import pytest
 
 from sitsfusion import methods
 from sitsfusion.engine.job import Resources
+from sitsfusion.datasets.ls2s2_splits import site_places
 from sitsfusion.errors import InputError, ReadError
 from sitsfusion.evaluation.cases import LeaveOneOut
 from sitsfusion.evaluation.runner import run
@@ -135,5 +136,17 @@ def test_missing_suites_and_data_are_said(tmp_path: Path) -> None:
     suite, folder = read_suite("ls2s2")
     with pytest.raises(InputError, match="--data"):
         sites_of(suite, folder)
-    with pytest.raises(ReadError, match="sites of ls2s2_2022 are not below"):
+    with pytest.raises(ReadError, match=r"none of the .* sites is below .*; expected folders such as "):
         sites_of(suite, folder, tmp_path)
+
+
+def test_a_site_of_ls2s2_that_is_not_there_is_listed(tmp_path: Path) -> None:
+    suite, folder = read_suite("ls2s2")
+    names = list(site_places(tmp_path / "data", "ls2s2_2022", "test"))
+    write_ls2s2(simulate_scene(size=12, seed=3), tmp_path / "data" / "eu22" / "test" / names[1])
+    suite = suite.model_copy(update={"sites": suite.sites.model_copy(update={"only": tuple(names[:2])})})
+    cases = suite.model_copy(update={"max_dates": 2}).cases(sites_of(suite, folder, tmp_path / "data"))
+    settings = Settings(margin=1, metrics="paper", resources=Resources(device="cpu"))
+    found = run(cases[:1] + cases[-1:], [MethodSpec("closest")], tmp_path / "out", settings)
+    assert [(one.site, one.status) for one in found] == [(names[0], "refused"), (names[1], "done")]
+    assert names[0] in found[0].reason

@@ -37,7 +37,7 @@ def result(site: str, method: str, *rows: Row, missing: tuple[tuple[str, str, st
 def out(tmp_path: Path) -> Path:
     """Two sites; `b` misses a date of the first one and all of the second."""
     results = [
-        result("one", "a", row(1, "B02", 0.010), row(2, "B02", 0.020), row(2, "LST", 1.5)),
+        result("one", "a", row(1, "B02", 0.010), row(2, "B02", 0.020, closest_days=5.0), row(2, "LST", 1.5)),
         result("one", "b", row(1, "B02", 0.030), missing=(("coarse", "2022-01-03", "too few images"),)),
         result("two", "a", row(1, "B02", 0.060), row(4, "B02", None, psnr=None)),
         Result("two_GAPS", "two", "GAPS", "b", "id", "refused", "PlanError: no image"),
@@ -110,6 +110,14 @@ def test_figures(out: Path) -> None:
     assert {one.file.name for one in figures} == names
     assert all(one.file.read_bytes()[:4] == b"\x89PNG" for one in figures)
     assert all(one.title and one.caption for one in figures)
+
+
+def test_no_curve_over_one_distance(tmp_path: Path) -> None:
+    one = result("one", "a", *(row(day, "B02", 0.010 + day, "clear", closest_days=0.0) for day in range(4)))
+    write_result(result_file(tmp_path, one.case, one.method), one)
+    names = {one.file.name for one in write_figures(tmp_path)}
+    assert "GAPS_observed_violins.png" in names
+    assert "GAPS_observed_distance.png" not in names
 
 
 def test_tables_of_the_paper_have_means_and_deviations_per_band(out: Path) -> None:

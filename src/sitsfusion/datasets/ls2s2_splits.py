@@ -142,26 +142,35 @@ def published(name: str) -> Preset:
 
 
 def site_folders(root: Path, preset: str, split: Split) -> tuple[Path, ...]:
-    """The folders of a preset's sites below `root`, in published order.
+    """The folders of a preset's sites below `root`, in published order, as `site_places` looks for them.
+
+    Raises:
+        InputError: no such preset.
+        ReadError: sites that are not there. (Item numbers depend on all of them being there.)
+    """
+    places = site_places(root, preset, split)
+    missing = [name for name, place in places.items() if not place.is_dir()]
+    if missing:
+        shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+        raise ReadError(
+            f"{len(missing)} of {len(places)} {split} sites of {preset} are not below {root}: {shown}; expected "
+            f"folders such as {places[missing[0]]} or {root / split / missing[0]}"
+        )
+    return tuple(places.values())
+
+
+def site_places(root: Path, preset: str, split: Split) -> dict[str, Path]:
+    """Where each site of a preset lies below `root`, or would lie: by name, in published order.
 
     A site of set S (`eu22`, `wwmy`) is looked for as `S/<split>/<site>`, `data/<split>/<site>` and `<split>/<site>`.
 
     Raises:
         InputError: no such preset.
-        ReadError: sites that are in none of these places. (Item numbers depend on all of them being there.)
     """
     wanted = [(group, name) for group in published(preset).sites for name in content().sites[group][split]]
-    found = {name: _folder(root, group, split, name) for group, name in wanted}
-    missing = [name for name, folder in found.items() if folder is None]
-    if missing:
-        shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
-        raise ReadError(
-            f"{len(missing)} of {len(wanted)} {split} sites of {preset} are not below {root}: {shown}; expected "
-            f"folders such as {split}/{missing[0]} or {wanted[0][0]}/{split}/{missing[0]}"
-        )
-    return tuple(folder for folder in found.values() if folder is not None)
+    return {name: _place(root, group, split, name) for group, name in wanted}
 
 
-def _folder(root: Path, group: str, split: Split, name: str) -> Path | None:
+def _place(root: Path, group: str, split: Split, name: str) -> Path:
     places = (root / group / split / name, root / "data" / split / name, root / split / name)
-    return next((place for place in places if place.is_dir()), None)
+    return next((place for place in places if place.is_dir()), places[0])

@@ -47,7 +47,7 @@ def write_figures(out: Path) -> list[Figure]:
     Per strategy and reference (observed images, or the truth):
 
     * `..._distance.png`: error of each method against the days to the nearest given image of the sensor, per band
-      group;
+      group; not where all images are equally far, as none is hidden;
     * `..._violins.png`: distribution of the errors per method and band group, given and hidden days apart;
     * `..._<role>_spectra.png`: detail of predictions and targets by frequency, hidden days, a panel per band;
 
@@ -62,7 +62,10 @@ def write_figures(out: Path) -> list[Figure]:
     for (strategy, reference), panels in sorted(errors.items()):
         stem, about = f"{strategy}_{reference}", f"{strategy}, against the {_REFERENCES[reference]}"
         for kind, draw in (("distance", _distance), ("violins", _violins)):
-            file = save(_drawn(panels, draw), folder / f"{stem}_{kind}.png")
+            shown = _with_distances(panels) if kind == "distance" else panels
+            if not shown:
+                continue
+            file = save(_drawn(shown, draw), folder / f"{stem}_{kind}.png")
             figures.append(Figure(file, f"{about}: {_TITLES[kind]}", _CAPTIONS[kind]))
     for (strategy, reference, role), curves in sorted(spectra.items()):
         file = save(_spectra(curves), folder / f"{strategy}_{reference}_{role}_spectra.png")
@@ -79,7 +82,7 @@ _TITLES = {
 _CAPTIONS = {
     "distance": "Mean RMSE of the images in bins of days to the nearest given image of the same sensor (0: given).",
     "violins": "RMSE per image and band. Left half: days whose image was given; right half: hidden days. Lines: "
-    "quartiles. A method without a half has fewer than three such values.",
+    "quartiles. A method without a half has fewer than three such values, or all are equal.",
     "spectra": "Mean amplitude of the spectrum of hidden days in decibels relative to the lowest frequency; black: "
     "what it should be. Above the black line there is too much detail (noise), below it too little (blur).",
 }
@@ -111,13 +114,19 @@ def _add_error(panels: Errors, method: str, row: Mapping[str, Any]) -> None:
 
 
 def _drawn(panels: Mapping[str, Any], draw: Any) -> Any:
-    figure, axes = sheet(len(panels), 3, (4.8, 3.7))
+    figure, axes = sheet(len(panels), 2 if len(panels) == 4 else 3, (4.8, 3.7))
     shades = colours(name for methods in panels.values() for name in methods)
     for axis, (name, methods) in zip(axes, sorted(panels.items()), strict=True):
         axis.set_title(name, fontsize=10)
         draw(axis, methods, shades)
         axis.grid(alpha=0.3)
     return figure
+
+
+def _with_distances(panels: Errors) -> Errors:
+    """The panels whose images lie at more than one distance."""
+    days = {name: {e.days for errors in methods.values() for e in errors} for name, methods in panels.items()}
+    return {name: methods for name, methods in panels.items() if len(days[name] - {np.inf}) > 1}
 
 
 def _distance(axis: Any, methods: Mapping[str, Sequence[_Error]], shades: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""Pictures of predictions side by side: maps of one hidden day with their errors, and a synopsis of all days."""
+"""Pictures of predictions side by side: maps of one day with their errors, and a synopsis of all days."""
 
 from __future__ import annotations
 
@@ -54,8 +54,9 @@ def draw_maps(out: Path, folder: Path) -> Iterator[tuple[Path, str, str]]:
 
 
 _MAP_CAPTION = (
-    "Middle of the site on a hidden day (the one whose observed image is the clearest). Below each prediction the "
-    "difference from the reference: mean over red, green and blue, or in kelvin. Grey: not known (clouds)."
+    "Middle of the site on the hidden day (where none is hidden, the given day) whose observed image is the clearest. "
+    "Below each prediction the difference from the reference: mean over red, green and blue, or in kelvin. Grey: not "
+    "known (clouds)."
 )
 _SYNOPSIS_CAPTION = "The whole site through the year; a column per day. Clouds of given images are shown as they are."
 
@@ -105,7 +106,8 @@ def _map(panels: Sequence[Panel], kind: str) -> Any:
     compared = any(reference is not None for *_, reference in panels)
     figure, axes = sheet(len(panels) * (2 if compared else 1), len(panels), (2.6, 2.7))
     known = [picture for title, picture, _, _ in panels if title in ("observed", "truth")]
-    limits = _limits(known or [picture for _, picture, _, _ in panels], kind)
+    everything = [picture for _, picture, _, _ in panels]  # temperatures that are far off must still show their shapes
+    limits = _limits(everything if kind == "thermal" else known or everything, kind)
     errors = [_error(picture, reference, kind) for _, picture, _, reference in panels]
     largest = _largest(errors)
     for axis, (title, picture, _, _) in zip(axes, panels, strict=False):

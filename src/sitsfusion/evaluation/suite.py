@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from sitsfusion.datasets.ls2s2_splits import site_folders
+from sitsfusion.datasets.ls2s2_splits import site_places
 from sitsfusion.dates import parse_day
 from sitsfusion.errors import InputError, ReadError
 from sitsfusion.evaluation.cases import Case, LeaveOneOut, Patch, Work, strategy_of
@@ -172,7 +172,7 @@ def read_suite(name: str) -> tuple[Suite, Path]:
 
 
 def sites_of(suite: Suite, folder: Path, data: Path | None = None) -> list[Site]:
-    """The sites of a suite.
+    """The sites of a suite; those of LS2S2 that are not there are refused one by one when they are opened.
 
     Args:
         suite: or what was read of it.
@@ -181,7 +181,7 @@ def sites_of(suite: Suite, folder: Path, data: Path | None = None) -> list[Site]
 
     Raises:
         InputError: LS2S2 without a root.
-        ReadError: published sites that are not there.
+        ReadError: no published site is there.
     """
     wanted = suite.sites
     if isinstance(wanted, SimulatedSites):
@@ -192,11 +192,14 @@ def sites_of(suite: Suite, folder: Path, data: Path | None = None) -> list[Site]
     root = data or (folder / wanted.root if wanted.root else None)
     if root is None:
         raise InputError("this suite needs the LS2S2 data set: give its folder (--data), or sites of your own (--site)")
-    found = {path.name: path for path in site_folders(root, wanted.preset, wanted.split)}
-    unknown = [name for name in wanted.only if name not in found]
+    places = site_places(root, wanted.preset, wanted.split)
+    unknown = [name for name in wanted.only if name not in places]
     if unknown:
-        raise InputError(f"{wanted.preset} has no {wanted.split} site {', '.join(unknown)}; it has {', '.join(found)}")
-    return [PlaceSite(path) for name, path in found.items() if not wanted.only or name in wanted.only]
+        raise InputError(f"{wanted.preset} has no {wanted.split} site {', '.join(unknown)}; it has {', '.join(places)}")
+    chosen = [place for name, place in places.items() if not wanted.only or name in wanted.only]
+    if not any(place.is_dir() for place in chosen):
+        raise ReadError(f"none of the {len(chosen)} sites is below {root}; expected folders such as {chosen[0]}")
+    return [PlaceSite(place) for place in chosen]
 
 
 def simulated_twin(count: int, size: int = 210) -> list[Site]:
