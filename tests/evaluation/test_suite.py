@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from sitsfusion import methods
-from sitsfusion.engine.job import Resources
 from sitsfusion.datasets.ls2s2_splits import site_places
+from sitsfusion.engine.job import Resources
 from sitsfusion.errors import InputError, ReadError
 from sitsfusion.evaluation.cases import LeaveOneOut
 from sitsfusion.evaluation.runner import run
