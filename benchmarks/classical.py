@@ -211,7 +211,7 @@ def our_curves(case: Curves, name: str, options: Mapping[str, Any]) -> NDArray[n
     (t, c, n), q = values.shape, len(targets)
     made = torch.empty(q, c, n, dtype=torch.float64)
     with torch.inference_mode():
-        for at in chunks(n, method.numbers_per_pixel(t, c, q)):
+        for at in chunks(n, method.numbers_per_pixel(t, c, q, int(np.ptp(case.days)) + 1)):
             part = values[..., at]
             seen = pixels_of(part, part[:, 0].isfinite(), days, torch.device("cpu"))
             made[..., at] = method.curve(seen, targets).values

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from math import ceil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from sitsfusion.checkpoints.common import digest, weights_file
 from sitsfusion.checkpoints.dsen2 import load_dsen2
 from sitsfusion.errors import GridError, InputError
-from sitsfusion.fetch import resolve
 from sitsfusion.methods.base import Block, Card, Local, Method, MethodPlan, Options, Refusal, State, Step, Tile
 from sitsfusion.methods.single_date import image_of
+from sitsfusion.methods.stored import Stored, provenance, stored
 from sitsfusion.nets.dsen2 import Dsen2Net
 from sitsfusion.query import Output, Query
 from sitsfusion.scene import Scene
@@ -52,7 +49,7 @@ class Dsen2(Method):
     @property
     def weights(self) -> tuple[Dsen2Weights, ...]:
         """What the weights say about themselves: the 20 m network, then the 60 m one."""
-        return tuple(_load(path)[1] for path in self._paths)
+        return tuple(one.weights for one in self._stored)
 
     def outputs(self, scene: Scene) -> Mapping[str, Output]:
         first, *_ = self.weights
@@ -73,7 +70,7 @@ class Dsen2(Method):
         return MethodPlan(tuple(steps), tuple(refused), tuple(self._notes(scene)))
 
     def tiling(self, scene: Scene, step: Step) -> Local:
-        farthest = max(_load(path)[0].reach for path in self._paths)
+        farthest = max(one.net.reach for one in self._stored)
         return Local({"fine": ceil(farthest / scene.per_cell("fine"))})
 
     def footprint(self, scene: Scene, step: Step, size: tuple[int, int]) -> int:
@@ -88,37 +85,34 @@ class Dsen2(Method):
         keys = list(dict.fromkeys(k for one in self.weights for group in one.groups for k in group))
         image = image_of(tile, "fine", keys)
         bands = dict(zip(keys, image.values, strict=True))
-        for path, one in zip(self._paths, self.weights, strict=True):
+        for found in self._stored:
+            one = found.weights
             if not set(one.groups[-1]) & set(wanted.bands):
                 continue
             given = dict(zip(keys, image.values, strict=True))
-            sharp = self._run(path, [torch.stack([given[k] for k in group]) for group in one.groups], runtime)
+            sharp = self._run(found, [torch.stack([given[k] for k in group]) for group in one.groups], runtime)
             bands |= dict(zip(one.groups[-1], sharp, strict=True))
         rows, cols = tile.core_in("fine").slices
         values = torch.stack([bands[key] for key in wanted.bands]).masked_fill(~image.seen, torch.nan)[:, rows, cols]
         return {"fine": Block(values[None].contiguous().numpy(), image.clear[None, rows, cols].numpy())}
 
     def provenance(self) -> Mapping[str, Any]:
-        return {
-            "weights": ", ".join(one.name for one in self.weights),
-            "weights_sha256": ", ".join(_digest(path) for path in self._paths),
-            "licence": ", ".join(sorted({one.licence for one in self.weights})),
-        }
+        return provenance(*self._stored)
 
     @property
-    def _paths(self) -> tuple[Path, ...]:
+    def _stored(self) -> tuple[Stored[Dsen2Net, Dsen2Weights], ...]:
         given = (self.options.weights, self.options.weights_60m)
-        return tuple(resolve(one) for one in given if one is not None)
+        return tuple(stored(one, load_dsen2) for one in given if one is not None)
 
-    def _run(self, path: Path, groups: list[Tensor], runtime: Runtime) -> Tensor:
+    def _run(self, used: Stored[Dsen2Net, Dsen2Weights], groups: list[Tensor], runtime: Runtime) -> Tensor:
         """One network on the groups of one image, reflectance: `[c h w]` of its last group."""
-        unit = _load(path)[1].unit
+        unit = used.weights.unit
 
         def make() -> Dsen2Net:
-            net = load_dsen2(path)[0].to(runtime.device, runtime.dtype)
+            net = load_dsen2(used.path)[0].to(runtime.device, runtime.dtype)
             return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
-        net = runtime.network(f"{path} {runtime.dtype}", make)
+        net = runtime.network(f"{used.path} {runtime.dtype}", make)
         images = [(group[None] / unit).to(runtime.device) for group in groups]
         # the bands themselves are added in float32, whatever the network computes in
         detail = net.residual(*(x.to(runtime.dtype, memory_format=torch.channels_last) for x in images))
@@ -147,13 +141,3 @@ class Dsen2(Method):
             for one in self.weights
             if one.sensor != sensor
         ]
-
-
-@cache
-def _load(path: Path) -> tuple[Dsen2Net, Dsen2Weights]:
-    return load_dsen2(path)
-
-
-@cache
-def _digest(path: Path) -> str:
-    return digest(weights_file(path))

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 
 from sitsfusion import sensors
-from sitsfusion.checkpoints.common import digest, weights_file
 from sitsfusion.checkpoints.dstfn import load_dstfn
 from sitsfusion.dates import distance
 from sitsfusion.errors import GridError, InputError
-from sitsfusion.fetch import resolve
 from sitsfusion.methods.base import (
     Block,
     Card,
@@ -32,6 +28,7 @@ from sitsfusion.methods.base import (
     Whole,
 )
 from sitsfusion.methods.single_date import image_of
+from sitsfusion.methods.stored import Stored, provenance, stored
 from sitsfusion.nets.dstfn import DstfnNet
 from sitsfusion.query import Output, Query
 from sitsfusion.scene import Scene
@@ -40,7 +37,6 @@ from sitsfusion.weights.dstfn import DstfnWeights
 if TYPE_CHECKING:
     from sitsfusion.engine.runtime import Runtime
 
-_FILES = (".pth", ".pt", ".ckpt", ".bin")
 _PAN_FINER = 2  # panchromatic pixels along the side of a multispectral one
 
 
@@ -75,7 +71,7 @@ class Dstfn(Method):
     @property
     def weights(self) -> DstfnWeights:
         """What the weights say about themselves; raises when they cannot be found or read."""
-        return _load(self._path)[1]
+        return self._stored.weights
 
     def outputs(self, scene: Scene) -> Mapping[str, Output]:
         return {"fine": Output(sensors.get(self.weights.fine.sensor), self.weights.fine.bands, scene.per_cell("fine"))}
@@ -113,7 +109,8 @@ class Dstfn(Method):
         wanted, given, device, dtype = step.query["fine"], self.weights, runtime.device, runtime.dtype
         bands = {"fine": given.fine.bands, "coarse": given.coarse.bands, "pan": given.pan.bands}
         images = {role: image_of(tile, role, bands[role]) for role in step.inputs}
-        net = runtime.network(f"{self._path} {dtype}", lambda: load_dstfn(self._path)[0].to(device, dtype))
+        path = self._stored.path
+        net = runtime.network(f"{path} {dtype}", lambda: load_dstfn(path)[0].to(device, dtype))
         x = {role: image.values[None].to(device, dtype) for role, image in images.items()}
         out = net(x["fine"], x["coarse"], x.get("pan"))[0].float().cpu()
         n = tile.per_cell["fine"]
@@ -125,11 +122,11 @@ class Dstfn(Method):
         return {"fine": Block(values[None, :, rows, cols].contiguous().numpy(), clear[None, rows, cols].numpy())}
 
     def provenance(self) -> Mapping[str, Any]:
-        return {"weights": self.weights.name, "weights_sha256": _digest(self._path), "licence": self.weights.licence}
+        return provenance(self._stored)
 
     @property
-    def _path(self) -> Path:
-        return resolve(self.options.weights)
+    def _stored(self) -> Stored[DstfnNet, DstfnWeights]:
+        return stored(self.options.weights, load_dstfn)
 
     @property
     def _coarse_roles(self) -> tuple[str, ...]:
@@ -165,13 +162,3 @@ class Dstfn(Method):
                 )
         if per_cell != scene.per_cell("fine"):
             raise GridError("dstfn predicts on the grid of the fine images only; leave --resolution out")
-
-
-@cache
-def _load(path: Path) -> tuple[DstfnNet, DstfnWeights]:
-    return load_dstfn(path)
-
-
-@cache
-def _digest(path: Path) -> str:
-    return digest(path if path.suffix in _FILES else weights_file(path))

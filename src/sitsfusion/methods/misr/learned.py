@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from math import ceil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from sitsfusion.checkpoints.common import digest, weights_file
-from sitsfusion.checkpoints.misr import PUBLISHED_SUFFIXES, MisrNet, load_misr
+from sitsfusion.checkpoints.misr import MisrNet, load_misr
 from sitsfusion.cube import Cube
 from sitsfusion.errors import CheckpointError, MissingBandError
-from sitsfusion.fetch import resolve
 from sitsfusion.methods.base import Card, Local, Options, Patches, Step, Tile, Tiling
 from sitsfusion.methods.misr.base import ROLE, Enlarged, MisrOptions, SuperResolution
 from sitsfusion.methods.misr.reach import footprint, reach
 from sitsfusion.methods.misr.views import Views, network_inputs
+from sitsfusion.methods.stored import Stored, provenance, stored
 from sitsfusion.ops.unit_range import from_unit_range
 from sitsfusion.scene import Scene
 from sitsfusion.weights.misr import MisrWeights
@@ -63,7 +60,7 @@ class Learned(SuperResolution):
         Raises:
             CheckpointError: weights of another network than this method's, or that cannot be read.
         """
-        return self._loaded()[1]
+        return self._checked.weights
 
     @property
     def views(self) -> int:
@@ -120,26 +117,24 @@ class Learned(SuperResolution):
 
     def network(self, runtime: Runtime) -> MisrNet:
         """The network on the runtime's device."""
-        net, _ = self._loaded()
-        return runtime.network(str(self._path), lambda: net.to(runtime.device))
+        found = self._checked
+        return runtime.network(str(found.path), lambda: found.net.to(runtime.device))
 
     def provenance(self) -> Mapping[str, Any]:
-        return {"weights": self.weights.name, "weights_sha256": _digest(self._path), "licence": self.weights.licence}
+        return provenance(self._checked)
 
     @property
-    def _path(self) -> Path:
-        return resolve(self.options.weights)
-
-    def _loaded(self) -> tuple[MisrNet, MisrWeights]:
-        net, weights = _load(self._path)
-        found = weights.architecture
+    def _checked(self) -> Stored[MisrNet, MisrWeights]:
+        """The weights, which must be of this method's architecture."""
+        given = stored(self.options.weights, load_misr)
+        weights, found = given.weights, given.weights.architecture
         name = None if found.backbone is None else found.backbone.name
         if name not in self.backbones or (found.diffusion is not None) != self.diffusion:
             raise CheckpointError(
                 f"weights {weights.name} are {found.describe()}, which is not what {self.card.name} runs; "
                 f"use --method {method_for(weights)}"
             )
-        return net, weights
+        return given
 
 
 def method_for(weights: MisrWeights) -> str:
@@ -239,13 +234,3 @@ class MisrRrdbHighRes(Patched):
         needs_clear_share=True,
     )
     backbones: ClassVar[tuple[str | None, ...]] = ("rrdb_highresnet",)
-
-
-@cache
-def _load(path: Path) -> tuple[MisrNet, MisrWeights]:
-    return load_misr(path)
-
-
-@cache
-def _digest(path: Path) -> str:
-    return digest(path if path.suffix in PUBLISHED_SUFFIXES else weights_file(path))

@@ -9,20 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
-from functools import cache
 from math import ceil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from sitsfusion.checkpoints.common import digest, weights_file
-from sitsfusion.checkpoints.stf import PUBLISHED_SUFFIXES, load_stf
+from sitsfusion.checkpoints.stf import load_stf
 from sitsfusion.cube import Cube
 from sitsfusion.errors import InputError, MissingBandError
-from sitsfusion.fetch import resolve
 from sitsfusion.methods.arrays import usable
 from sitsfusion.methods.base import Card, Local, Patches, State, Step, Tile
 from sitsfusion.methods.stf_classical.base import CoarseFineMethod, CoarseFineOptions, coarse_days, references
@@ -34,6 +30,7 @@ from sitsfusion.methods.stf_classical.pairs import (
     matching_bands,
     usable_days,
 )
+from sitsfusion.methods.stored import Stored, provenance, stored
 from sitsfusion.nets.stf import registry
 from sitsfusion.ops.tiles import crop_to, pad_to_multiple
 from sitsfusion.scene import Scene
@@ -71,7 +68,7 @@ class DeepFusion(CoarseFineMethod):
             ReadError, CheckpointError: they cannot be found or read.
             InputError: they are of another model.
         """
-        found = _load(self._path)[1]
+        found = self._stored.weights
         if found.model != self.model:
             raise InputError(
                 f"the weights {found.name} are of {found.model}, not of {self.model}: use method {found.model}"
@@ -124,7 +121,7 @@ class DeepFusion(CoarseFineMethod):
         shown = [min(side, tiling.size * n) for side in read] if isinstance(tiling, Patches) else read
         dates = sum(len(days) for days in step.inputs.values())
         images = read[0] * read[1] * len(self.weights.bands) * (2 * dates + 8)
-        parameters = sum(p.numel() for p in _load(self._path)[0].parameters())
+        parameters = sum(p.numel() for p in self._stored.net.parameters())
         return 4 * (images + shown[0] * shown[1] * _WIDEST + parameters)
 
     @torch.inference_mode()
@@ -141,24 +138,18 @@ class DeepFusion(CoarseFineMethod):
         return net(coarse_ref, fine_ref, coarse)  # type: ignore[no-any-return]
 
     def provenance(self) -> Mapping[str, Any]:
-        weights = self.weights
-        return {
-            "weights": weights.name,
-            "weights_sha256": _digest(self._path),
-            "wiring": weights.wiring,
-            "licence": weights.licence,
-        }
+        return {**provenance(self._stored), "wiring": self.weights.wiring}
 
     @property
-    def _path(self) -> Path:
-        return resolve(self.options.weights)
+    def _stored(self) -> Stored[nn.Module, StfWeights]:
+        return stored(self.options.weights, load_stf)
 
     def _network(self, runtime: Runtime) -> nn.Module:
         def build() -> nn.Module:
-            net = load_stf(self._path)[0].to(runtime.device)
+            net = self._stored.net.to(runtime.device)
             return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
-        return runtime.network(f"stf:{self._path}", build)
+        return runtime.network(f"stf:{self._stored.path}", build)
 
     def _images(self, tile: Tile, step: Step, runtime: Runtime) -> list[Tensor]:
         """Coarse and fine image of each pair, then the coarse one of the wanted day: `[b h w]`, NaN in gaps."""
@@ -228,24 +219,3 @@ def _filled(images: list[Tensor]) -> list[Tensor]:
 # The wide near infrared of Sentinel-2 stands in for the narrow one, as in `two_sensors`.
 def _common(name: str) -> str:
     return "nir08" if name == "nir" else name
-
-
-def _load(path: Path) -> tuple[nn.Module, StfWeights]:
-    return _load_file(path, _stamp(path))
-
-
-@cache
-def _load_file(path: Path, stamp: int) -> tuple[nn.Module, StfWeights]:
-    return load_stf(path)
-
-
-def _stamp(path: Path) -> int:
-    return _file(path).stat().st_mtime_ns
-
-
-def _file(path: Path) -> Path:
-    return path if path.suffix in PUBLISHED_SUFFIXES and path.is_file() else weights_file(path)
-
-
-def _digest(path: Path) -> str:
-    return digest(_file(path))

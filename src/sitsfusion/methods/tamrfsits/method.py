@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date
-from functools import cache
 from math import ceil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -15,12 +13,10 @@ from pydantic import Field
 from torch import Tensor
 
 from sitsfusion import sensors
-from sitsfusion.checkpoints.common import digest, weights_file
 from sitsfusion.checkpoints.tamrfsits import load_tamrfsits
 from sitsfusion.cube import Cube
 from sitsfusion.dates import days_since, local_year
 from sitsfusion.errors import GridError, InputError, MissingBandError
-from sitsfusion.fetch import resolve
 from sitsfusion.grid import Window
 from sitsfusion.methods.arrays import block
 from sitsfusion.methods.base import (
@@ -37,6 +33,7 @@ from sitsfusion.methods.base import (
     Tiling,
     Whole,
 )
+from sitsfusion.methods.stored import Stored, provenance, stored
 from sitsfusion.methods.tamrfsits.compensation import (
     MARGIN,
     cloud_bands,
@@ -64,7 +61,6 @@ if TYPE_CHECKING:
 
 # Roles of a scene and sensors of the network; outputs have the coarse bands first.
 _SENSORS: Mapping[str, Role] = {"coarse": "lr", "fine": "hr"}
-_PUBLISHED = (".ckpt", ".pt", ".pth")
 
 
 class TamrfsitsOptions(Options):
@@ -110,7 +106,7 @@ class Tamrfsits(Method):
     @property
     def weights(self) -> TamrfsitsWeights:
         """What the weights say about themselves; raises when they cannot be found or read."""
-        return _load(self._path)[1]
+        return self._stored.weights
 
     def outputs(self, scene: Scene) -> Mapping[str, Output]:
         weights = self.weights
@@ -160,8 +156,8 @@ class Tamrfsits(Method):
 
     @torch.inference_mode()
     def predict(self, tile: Tile, step: Step, state: State, runtime: Runtime) -> Mapping[str, Block]:
-        net, weights = _load(self._path)
-        net, ratio = runtime.network(str(self._path), lambda: net), weights.architecture.ratio
+        net, weights = self._stored.net, self.weights
+        ratio = weights.architecture.ratio
         core, area = _core_area(tile, ratio, self._margin)
         images = {role: _images(tile, role, weights, area) for role in _SENSORS if _fed(tile.cubes, role)}
         wanted = sorted({day for one in step.query.values() for day in one.dates})
@@ -212,11 +208,11 @@ class Tamrfsits(Method):
         return corrections(torch.stack(residuals), torch.stack(usable), seen, targets, ratio, how, look)
 
     def provenance(self) -> Mapping[str, Any]:
-        return {"weights": self.weights.name, "weights_sha256": _digest(self._path), "licence": self.weights.licence}
+        return provenance(self._stored)
 
     @property
-    def _path(self) -> Path:
-        return resolve(self.options.weights)
+    def _stored(self) -> Stored[TamrfsitsNet, TamrfsitsWeights]:
+        return stored(self.options.weights, load_tamrfsits)
 
     @property
     def _in_time(self) -> TemporalCompensation | None:
@@ -298,16 +294,6 @@ class Tamrfsits(Method):
             values = compensated(values, wanted, tile, given, area)
         rows, cols = core.relative_to(area).slices
         return block(values[..., rows, cols])
-
-
-@cache
-def _load(path: Path) -> tuple[TamrfsitsNet, TamrfsitsWeights]:
-    return load_tamrfsits(path)
-
-
-@cache
-def _digest(path: Path) -> str:
-    return digest(path if path.suffix in _PUBLISHED else weights_file(path))
 
 
 def _input(weights: TamrfsitsWeights, role: str) -> SensorInput:

@@ -77,8 +77,11 @@ class TemporalMethod(Method):
         """A role with fewer images is refused."""
         return 1
 
-    def numbers_per_pixel(self, dates: int, bands: int, targets: int) -> int:
-        """About how many numbers `curve` holds per pixel at once: sets how many pixels it is given."""
+    def numbers_per_pixel(self, dates: int, bands: int, targets: int, span: int) -> int:
+        """About how many numbers `curve` holds per pixel at once: sets how many pixels it is given.
+
+        `span`: days from the first image to the last.
+        """
         return 4 * bands * (dates + targets)
 
     def plan(self, scene: Scene, query: Query) -> MethodPlan:
@@ -108,7 +111,8 @@ class TemporalMethod(Method):
         days, targets = (torch.from_numpy(days_since(d, tile.origin)).double() for d in (cube.dates, wanted.dates))
         made = torch.empty(q, c, h * w)
         sigma = torch.empty(q, c, h * w) if self.has_sigma else None
-        for at in chunks(h * w, self.numbers_per_pixel(t, c, q)):
+        span = (cube.dates[-1] - cube.dates[0]).days + 1
+        for at in chunks(h * w, self.numbers_per_pixel(t, c, q, span)):
             pixels = pixels_of(values.flatten(2)[..., at], valid.flatten(1)[:, at], days, device)
             found = self.curve(pixels, targets.to(device))
             made[..., at] = found.values.float().cpu()

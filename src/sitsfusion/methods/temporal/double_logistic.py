@@ -136,7 +136,7 @@ class DoubleLogistic(TemporalMethod):
                     steps.append(Step(f"s{len(steps):03d}", {role: used}, outputs, {role: (role,)}))
         return MethodPlan(tuple(steps), tuple(refused))
 
-    def numbers_per_pixel(self, dates: int, bands: int, targets: int) -> int:
+    def numbers_per_pixel(self, dates: int, bands: int, targets: int, span: int) -> int:
         return bands * (30 * dates + 200 + 4 * targets)
 
     def curve(self, pixels: Pixels, targets: Tensor) -> Curve:

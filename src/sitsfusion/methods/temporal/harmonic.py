@@ -134,7 +134,7 @@ class Harmonic(TemporalMethod):
     def fewest_dates(self) -> int:
         return 1 if self.options.ridge else self._waves.terms
 
-    def numbers_per_pixel(self, dates: int, bands: int, targets: int) -> int:
+    def numbers_per_pixel(self, dates: int, bands: int, targets: int, span: int) -> int:
         terms = self._waves.terms
         return bands * (4 * dates + (4 + terms) * targets + 4 * terms**2)
 

@@ -52,7 +52,7 @@ class Linear(TemporalMethod):
     Options: ClassVar[type[Options]] = LinearOptions
     options: LinearOptions
 
-    def numbers_per_pixel(self, dates: int, bands: int, targets: int) -> int:
+    def numbers_per_pixel(self, dates: int, bands: int, targets: int, span: int) -> int:
         return 2 * bands * (dates + 2 * targets) + 2 * dates * targets
 
     def curve(self, pixels: Pixels, targets: Tensor) -> Curve:

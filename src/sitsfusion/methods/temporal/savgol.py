@@ -21,11 +21,11 @@ from sitsfusion.query import Query
 from sitsfusion.scene import Scene
 
 
-def filter_matrix(count: int, window: int, degree: int) -> Tensor:
-    """Weights [count, count] float64: row i fits a polynomial to the window around sample i and evaluates it at i.
+def filter_weights(samples: Tensor, count: int, window: int, degree: int) -> tuple[Tensor, Tensor]:
+    """The filter at some samples [q] of a series: (weights [q window] float64, the samples that they are of).
 
-    Near the ends the window stays inside, and the polynomial of the first or last window is evaluated (SciPy's
-    `mode="interp"`).
+    A polynomial is fitted to the window around a sample and evaluated there. Near the ends the window stays inside,
+    and the polynomial of the first or last window is evaluated (SciPy's `mode="interp"`).
 
     Raises:
         InputError: an even window, one larger than the series, or a degree that it cannot determine.
@@ -36,15 +36,12 @@ def filter_matrix(count: int, window: int, degree: int) -> Tensor:
             "the window must be odd, larger than the degree and not longer than the series"
         )
     half = window // 2
-    offsets = torch.arange(-half, half + 1, dtype=torch.float64) / max(half, 1)
-    fit = torch.linalg.pinv(offsets[:, None] ** torch.arange(degree + 1))  # [degree+1 window]
-    matrix = torch.zeros(count, count, dtype=torch.float64)
-    for i in range(count):
-        centre = min(max(i, half), count - 1 - half)
-        position = (i - centre) / max(half, 1)
-        row = (position ** torch.arange(degree + 1, dtype=torch.float64)) @ fit
-        matrix[i, centre - half : centre + half + 1] = row
-    return matrix
+    offsets, powers = torch.arange(-half, half + 1, device=samples.device), torch.arange(degree + 1)
+    powers = powers.to(samples.device)
+    fit = torch.linalg.pinv((offsets.double() / max(half, 1))[:, None] ** powers)  # [degree+1 window]
+    centres = samples.clamp(half, count - 1 - half)
+    position = (samples - centres).double() / max(half, 1)
+    return (position[:, None] ** powers) @ fit, centres[:, None] + offsets
 
 
 class SavgolOptions(Options):
@@ -84,8 +81,8 @@ class Savgol(TemporalMethod):
 
         return plan_each(scene, query, too_short)
 
-    def numbers_per_pixel(self, dates: int, bands: int, targets: int) -> int:
-        return bands * (dates + 2 * max(366 // self.options.step, dates) + targets)
+    def numbers_per_pixel(self, dates: int, bands: int, targets: int, span: int) -> int:
+        return bands * (dates + 2 * max(span // self.options.step, dates) + targets * (self.options.window + 2))
 
     def curve(self, pixels: Pixels, targets: Tensor) -> Curve:
         o, first, last = self.options, pixels.days[0], pixels.days[-1]
@@ -96,7 +93,8 @@ class Savgol(TemporalMethod):
         position = (targets.clamp(first, last) - first) / o.step  # [q]
         left = position.floor().long().clamp(max=count - 2)
         share = position - left
-        weights = filter_matrix(count, o.window, o.degree).to(targets.device)
-        rows = (1 - share)[:, None] * weights[left] + share[:, None] * weights[left + 1]  # [q g]
-        made = torch.einsum("qg,gcn->qcn", rows, filled.nan_to_num(nan=0.0))
+        made = torch.zeros(len(targets), *filled.shape[1:], dtype=torch.float64, device=targets.device)
+        for samples, part in ((left, 1 - share), (left + 1, share)):
+            weights, at = filter_weights(samples, count, o.window, o.degree)
+            made += torch.einsum("qw,qwcn->qcn", part[:, None] * weights, filled.nan_to_num(nan=0.0)[at])
         return Curve(torch.where(pixels.count() > 0, made, torch.nan))

@@ -219,7 +219,7 @@ class Spline(TemporalMethod):
     Options: ClassVar[type[Options]] = SplineOptions
     options: SplineOptions
 
-    def numbers_per_pixel(self, dates: int, bands: int, targets: int) -> int:
+    def numbers_per_pixel(self, dates: int, bands: int, targets: int, span: int) -> int:
         return 10 * bands * dates + 8 * bands * targets
 
     def curve(self, pixels: Pixels, targets: Tensor) -> Curve:

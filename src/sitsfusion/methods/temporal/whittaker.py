@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from sitsfusion.errors import InputError
 from sitsfusion.methods.base import Card, Options
@@ -23,15 +23,30 @@ from sitsfusion.methods.temporal.base import Curve, Pixels, TemporalMethod
 _V_CURVE = tuple(0.5 * k for k in range(13))
 
 
-def difference_matrix(nodes: Tensor, order: int) -> Tensor:
-    """Divided differences of some order at increasing nodes [g], times order!: [g - order, g] float64.
+def differences(values: Tensor, nodes: Tensor, order: int) -> Tensor:
+    """Divided differences of some order at increasing nodes [g], times order!: [g ...] -> [g - order ...] float64.
 
     At unit spacing these are the ordinary differences.
     """
-    matrix = torch.eye(len(nodes), dtype=torch.float64, device=nodes.device)
+    found = values.double()
     for k in range(1, order + 1):
-        matrix = k * matrix.diff(dim=0) / (nodes[k:] - nodes[:-k])[:, None]
-    return matrix
+        steps = (nodes[k:] - nodes[:-k]) / k
+        found = found.diff(dim=0) / steps.reshape(-1, *[1] * (values.ndim - 1))
+    return found
+
+
+def roughness_bands(nodes: Tensor, order: int) -> list[Tensor]:
+    """The diagonals of D'D, D the differences: `bands[k][i]` = (D'D)[i + k, i], [g] float64 each, 0 beyond the end."""
+    g = len(nodes)
+    rows = torch.ones(g, 1, dtype=torch.float64, device=nodes.device)  # row i of D holds columns i .. i + order
+    for k in range(1, order + 1):
+        ahead, here = nn.functional.pad(rows[1:], (1, 0)), nn.functional.pad(rows[:-1], (0, 1))
+        rows = k * (ahead - here) / (nodes[k:] - nodes[:-k])[:, None]
+    bands = [nodes.new_zeros(g).double() for _ in range(order + 1)]
+    for k, band in enumerate(bands):
+        for column in range(order + 1 - k):
+            band[column : column + g - order] += rows[:, column] * rows[:, column + k]
+    return bands
 
 
 def smooth(values: Tensor, weights: Tensor, nodes: Tensor, penalty: float | Tensor, order: int = 2) -> Tensor:
@@ -49,10 +64,9 @@ def smooth(values: Tensor, weights: Tensor, nodes: Tensor, penalty: float | Tens
     """
     if len(nodes) <= order:
         raise InputError(f"a Whittaker curve of order {order} needs more than {order} days, found {len(nodes)}")
-    matrix = difference_matrix(nodes, order)
-    roughness = matrix.T @ matrix  # [g g], `order` diagonals on each side
-    bands = [torch.cat([roughness.diagonal(-k), nodes.new_zeros(k).double()]) for k in range(order + 1)]
-    solved = _solve_banded(bands, weights.double(), torch.as_tensor(penalty), weights * values.double())
+    solved = _solve_banded(
+        roughness_bands(nodes, order), weights.double(), torch.as_tensor(penalty), weights * values.double()
+    )
     return torch.where((weights > 0).sum(0) >= order, solved, torch.nan)
 
 
@@ -97,13 +111,12 @@ def v_curve_penalty(values: Tensor, weights: Tensor, nodes: Tensor, order: int =
 
     Arguments as `smooth`; candidates are the middles between powers of ten of 0, 0.5, ..., 6.
     """
-    matrix = difference_matrix(nodes, order)
     floor = torch.finfo(torch.float64).tiny
     points = []
     for power in _V_CURVE:
         curve = smooth(values, weights, nodes, 10.0**power, order)
         misfit = (weights * (values - curve).square()).sum(0)
-        rough = torch.tensordot(matrix, curve, 1).square().sum(0)
+        rough = differences(curve, nodes, order).square().sum(0)
         points.append(torch.stack([misfit, rough]).clamp(min=floor).log10())
     steps = torch.stack(points).diff(dim=0).square().sum(1).nan_to_num(nan=torch.inf)  # [k c n]
     middles = values.new_tensor([10 ** ((a + b) / 2) for a, b in pairwise(_V_CURVE)])
@@ -141,8 +154,8 @@ class Whittaker(TemporalMethod):
     def fewest_dates(self) -> int:
         return self.options.order + 1
 
-    def numbers_per_pixel(self, dates: int, bands: int, targets: int) -> int:
-        nodes = 366 if self.options.nodes == "daily" else dates + targets
+    def numbers_per_pixel(self, dates: int, bands: int, targets: int, span: int) -> int:
+        nodes = span if self.options.nodes == "daily" else dates + targets
         return 6 * bands * max(nodes, dates) + bands * targets
 
     def curve(self, pixels: Pixels, targets: Tensor) -> Curve:

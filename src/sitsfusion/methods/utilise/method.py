@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from sitsfusion.checkpoints.common import digest, weights_file
-from sitsfusion.checkpoints.utilise import PUBLISHED_SUFFIXES, load_utilise
+from sitsfusion.checkpoints.utilise import load_utilise
 from sitsfusion.datasets.utilise_positions import positions
 from sitsfusion.dates import days_since
 from sitsfusion.errors import GridError, InputError, MissingBandError
-from sitsfusion.fetch import resolve
 from sitsfusion.methods.arrays import block, stack
 from sitsfusion.methods.base import Block, Card, Method, MethodPlan, Options, Patches, Refusal, State, Step, Tile
+from sitsfusion.methods.stored import Stored, provenance, stored
 from sitsfusion.methods.tamrfsits.planning import useful
 from sitsfusion.methods.utilise.frames import frames_at, nearest_dates, pick
 from sitsfusion.methods.utilise.sequence import SequenceOptions, impute
@@ -87,7 +84,7 @@ class Utilise(Method):
     @property
     def weights(self) -> UtiliseWeights:
         """What the weights say about themselves; raises when they cannot be found or read."""
-        return _load(self._path)[1]
+        return self._stored.weights
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -150,7 +147,7 @@ class Utilise(Method):
 
     @torch.inference_mode()
     def predict(self, tile: Tile, step: Step, state: State, runtime: Runtime) -> Mapping[str, Block]:
-        net = runtime.network(str(self._path), lambda: _load(self._path)[0].to(runtime.device))
+        net = runtime.network(str(self._stored.path), lambda: self._stored.net.to(runtime.device))
         wanted = step.query["fine"]
         values, valid = stack(tile.cubes["fine"].select(bands=self.bands))  # [t c h w], [t h w]
         dates = tile.cubes["fine"].dates
@@ -169,11 +166,11 @@ class Utilise(Method):
         return {"fine": block(found.masked_fill(never, torch.nan))}
 
     def provenance(self) -> Mapping[str, Any]:
-        return {"weights": self.weights.name, "weights_sha256": _digest(self._path), "licence": self.weights.licence}
+        return provenance(self._stored)
 
     @property
-    def _path(self) -> Path:
-        return resolve(self.options.weights)
+    def _stored(self) -> Stored[UTILISE, UtiliseWeights]:
+        return stored(self.options.weights, load_utilise)
 
     def _imputed(self, net: UTILISE, x: Tensor, days: Tensor, masks: Tensor, runtime: Runtime) -> Tensor:
         """The complete series [1 t c h w] of images of any size, on the CPU."""
@@ -249,13 +246,3 @@ class Utilise(Method):
         if self.bands != weights.bands:
             notes.append(f"fed {', '.join(self.bands)} in place of {', '.join(weights.bands)}")
         return tuple(notes)
-
-
-@cache
-def _load(path: Path) -> tuple[UTILISE, UtiliseWeights]:
-    return load_utilise(path)
-
-
-@cache
-def _digest(path: Path) -> str:
-    return digest(path if path.suffix in PUBLISHED_SUFFIXES else weights_file(path))
