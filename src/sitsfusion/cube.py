@@ -193,6 +193,12 @@ class Cube:
             _date_index=tuple(self._date_index[i] for i in at_dates),
         )
 
+    def dates_clear(self, least: float) -> tuple[date, ...]:
+        """Dates whose share of usable pixels over the whole scene is at least `least`; unknown counts as enough."""
+        shares = (item.clear_share for item in self.items)
+        known = zip(self.dates, shares, strict=True)
+        return tuple(day for day, share in known if share is None or share >= least)
+
     def window(self, window: Window) -> Cube:
         """The cube of a rectangle of pixels, counted from this cube's first row and column.
 

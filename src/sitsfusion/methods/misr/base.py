@@ -17,7 +17,6 @@ from sitsfusion.errors import GridError
 from sitsfusion.methods.arrays import block
 from sitsfusion.methods.base import Block, Method, MethodPlan, Options, Refusal, State, Step, Tile
 from sitsfusion.methods.misr.views import Views, closest_dates, views_of
-from sitsfusion.methods.tamrfsits.planning import useful
 from sitsfusion.nets.misr_config import SCALE
 from sitsfusion.ops.resample import nearest
 from sitsfusion.query import Output, Query
@@ -79,7 +78,7 @@ class SuperResolution(Method):
     def plan(self, scene: Scene, query: Query) -> MethodPlan:
         wanted = query[ROLE]
         self._check_grid(scene, wanted.per_cell)
-        usable = useful(scene[ROLE], self.options.min_clear_share)
+        usable = scene[ROLE].dates_clear(self.options.min_clear_share)
         steps: list[Step] = []
         refused: list[Refusal] = []
         for day in wanted.dates:

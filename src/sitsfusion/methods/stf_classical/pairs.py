@@ -6,6 +6,7 @@ predicted if it has a coarse image and enough pairs of other days.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -57,9 +58,7 @@ def coarse_of(day: date, days: Sequence[date], max_gap: int) -> date | None:
 
 def usable_days(cube: Cube, min_clear_share: float) -> tuple[date, ...]:
     """Dates with at least this share of usable pixels, and with any at all. An unknown share counts as enough."""
-    shares = [item.clear_share for item in cube.items]
-    enough = [share is None or (share > 0 and share >= min_clear_share) for share in shares]
-    return tuple(day for day, usable in zip(cube.dates, enough, strict=True) if usable)
+    return cube.dates_clear(max(min_clear_share, sys.float_info.min))
 
 
 def choose(

@@ -48,7 +48,7 @@ from sitsfusion.methods.tamrfsits.compensation import (
 from sitsfusion.methods.tamrfsits.footprint import footprint
 from sitsfusion.methods.tamrfsits.images import FEEDING, Images, joined
 from sitsfusion.methods.tamrfsits.inference import Frames, Settings, predict_core
-from sitsfusion.methods.tamrfsits.planning import DateBlock, Limits, make_blocks, useful
+from sitsfusion.methods.tamrfsits.planning import DateBlock, Limits, make_blocks
 from sitsfusion.methods.tamrfsits.radiometry import physical, standardise
 from sitsfusion.methods.tamrfsits.reach import reach
 from sitsfusion.nets.tamrfsits import Role, TamrfsitsNet
@@ -240,7 +240,7 @@ class Tamrfsits(Method):
                 f"(they have {', '.join(key for cube in cubes.values() for key in cube.bands)}); add them, use "
                 "weights that were trained without them, or accept what comes out (--set accept_missing=true)"
             )
-        dates = {name: set(useful(cube, self.options.min_clear_share)) for name, cube in cubes.items()}
+        dates = {name: set(cube.dates_clear(self.options.min_clear_share)) for name, cube in cubes.items()}
         # every required band must be there on the day; a day of optional bands alone will do where none is required
         needed = [dates[name] for name, found in having.items() if found] or [set().union(*dates.values())]
         return tuple(sorted(set.intersection(*needed)))

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from sitsfusion.cube import Cube
 from sitsfusion.dates import days_since
 
 
@@ -27,12 +26,6 @@ class DateBlock:
 
     days: tuple[date, ...]
     inputs: Mapping[str, tuple[date, ...]]
-
-
-def useful(cube: Cube, least: float) -> tuple[date, ...]:
-    """Dates whose scene-wide usable share is at least `least` (unknown shares count as usable)."""
-    known = zip(cube.dates, cube.items, strict=True)
-    return tuple(day for day, item in known if item.clear_share is None or item.clear_share >= least)
 
 
 def make_blocks(days: Sequence[date], available: Mapping[str, Sequence[date]], limits: Limits) -> list[DateBlock]:

@@ -18,7 +18,6 @@ from sitsfusion.errors import GridError, InputError, MissingBandError
 from sitsfusion.methods.arrays import block, stack
 from sitsfusion.methods.base import Block, Card, Method, MethodPlan, Options, Patches, Refusal, State, Step, Tile
 from sitsfusion.methods.stored import Stored, provenance, stored
-from sitsfusion.methods.tamrfsits.planning import useful
 from sitsfusion.methods.utilise.frames import frames_at, nearest_dates, pick
 from sitsfusion.methods.utilise.sequence import SequenceOptions, impute
 from sitsfusion.nets.utilise import UTILISE
@@ -213,7 +212,7 @@ class Utilise(Method):
 
     def _timeline(self, scene: Scene, wanted: Sequence[date]) -> _Timeline:
         """Images that are clear enough; with SAR, only dates that have a SAR image near."""
-        images = useful(scene["fine"], self.options.min_clear_share)
+        images = scene["fine"].dates_clear(self.options.min_clear_share)
         if not self.weights.sar_bands:
             return _Timeline(images, tuple(wanted), {})
         near = nearest_dates(sorted({*images, *wanted}), scene["sar"].dates, self.options.max_sar_days)
