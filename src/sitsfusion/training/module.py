@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from sitsfusion.errors import CheckpointError, MissingExtraError, RunError
 from sitsfusion.training.config import OptimiserConfig
-from sitsfusion.training.export import FAMILY_ENTRY, WEIGHTS_ENTRY
+from sitsfusion.training.export import FAMILY_ENTRY, WEIGHTS_ENTRY, is_run_checkpoint, read_trained
 
 try:
     from lightning.pytorch import LightningModule
@@ -151,6 +151,18 @@ class TrainedModule(LightningModule):
                 self._stop(f"{what}; the last is step {self.global_step}", *self._judged)
         self._judged = None
         self.log("train/skipped_steps", float(self._skipped))
+
+    def start_from(self, path: Path | None, load: Callable[[Path], tuple[nn.Module, BaseModel]]) -> Self:
+        """Go on from the weights of another run, or from those that `load` reads; None: from those that are there.
+
+        Raises:
+            ReadError, CheckpointError: they cannot be read, or are of another network.
+        """
+        if path is not None:
+            net, found = read_trained(path) if is_run_checkpoint(path) else load(path)
+            require_same_network(found, self.weights, str(path))
+            self.net.load_state_dict(net.state_dict())
+        return self
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[FAMILY_ENTRY] = self.family

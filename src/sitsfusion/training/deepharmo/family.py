@@ -13,9 +13,7 @@ from sitsfusion.datasets.s2l8h import PairType, PatchPair, find_patch, read_meta
 from sitsfusion.training.data import SampleModule
 from sitsfusion.training.deepharmo.config import Config, PatchesConfig, SimulatedConfig
 from sitsfusion.training.deepharmo.module import DeepHarmoModule
-from sitsfusion.training.export import is_run_checkpoint, read_trained
 from sitsfusion.training.image_pairs import PairSamples, Tensors, collate
-from sitsfusion.training.module import require_same_network
 from sitsfusion.training.simulated_places import UNSEEN, landsat_pair
 
 __all__ = ["Config", "callbacks", "data", "module"]
@@ -26,12 +24,7 @@ def module(config: Config, folder: Path) -> DeepHarmoModule:
     weights, options = config.weights(), config.training_module
     torch.manual_seed(config.seed)
     built = DeepHarmoModule(weights, options, seed=config.seed, folder=folder)
-    path = options.start_from_checkpoint
-    if path is not None:
-        net, found = read_trained(path) if is_run_checkpoint(path) else load_deepharmo(path)
-        require_same_network(found, weights, str(path))
-        built.net.load_state_dict(net.state_dict())
-    return built
+    return built.start_from(options.start_from_checkpoint, load_deepharmo)
 
 
 def data(config: Config) -> SampleModule:

@@ -12,9 +12,7 @@ from sitsfusion.training.data import SampleModule
 from sitsfusion.training.dsen2.config import Config
 from sitsfusion.training.dsen2.data import samples
 from sitsfusion.training.dsen2.module import Dsen2Module
-from sitsfusion.training.export import is_run_checkpoint, read_trained
 from sitsfusion.training.image_pairs import collate
-from sitsfusion.training.module import require_same_network
 
 __all__ = ["Config", "callbacks", "data", "module"]
 
@@ -27,12 +25,7 @@ def module(config: Config, folder: Path) -> Dsen2Module:
     if config.network.zero_start:
         torch.nn.init.zeros_(net.conv2.weight)
     built = Dsen2Module(net, weights, options, seed=config.seed, folder=folder)
-    path = options.start_from_checkpoint
-    if path is not None:
-        given, found = read_trained(path) if is_run_checkpoint(path) else load_dsen2(path)
-        require_same_network(found, weights, str(path))
-        built.net.load_state_dict(given.state_dict())
-    return built
+    return built.start_from(options.start_from_checkpoint, load_dsen2)
 
 
 def data(config: Config) -> SampleModule:

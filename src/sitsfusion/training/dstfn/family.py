@@ -11,9 +11,7 @@ from sitsfusion.checkpoints.dstfn import load_dstfn
 from sitsfusion.training.data import SampleModule
 from sitsfusion.training.dstfn.config import Config
 from sitsfusion.training.dstfn.module import DstfnModule
-from sitsfusion.training.export import is_run_checkpoint, read_trained
 from sitsfusion.training.image_pairs import PairSamples, collate
-from sitsfusion.training.module import require_same_network
 from sitsfusion.training.simulated_places import UNSEEN, landsat_pair
 
 __all__ = ["Config", "callbacks", "data", "module"]
@@ -24,12 +22,7 @@ def module(config: Config, folder: Path) -> DstfnModule:
     weights, options = config.weights(), config.training_module
     torch.manual_seed(config.seed)
     built = DstfnModule(weights, options, seed=config.seed, folder=folder)
-    path = options.start_from_checkpoint
-    if path is not None:
-        net, found = read_trained(path) if is_run_checkpoint(path) else load_dstfn(path)
-        require_same_network(found, weights, str(path))
-        built.net.load_state_dict(net.state_dict())
-    return built
+    return built.start_from(options.start_from_checkpoint, load_dstfn)
 
 
 def data(config: Config) -> SampleModule:

@@ -21,7 +21,7 @@ from sitsfusion.training.misr.config import Config
 from sitsfusion.training.misr.data import datamodule
 from sitsfusion.training.misr.module import MisrModule
 from sitsfusion.training.misr.tables import write_tables
-from sitsfusion.training.module import require_same_network, seeded_validation
+from sitsfusion.training.module import seeded_validation
 from sitsfusion.weights.misr import MisrWeights
 
 __all__ = ["Config", "callbacks", "data", "module"]
@@ -37,12 +37,9 @@ def module(config: Config, folder: Path) -> MisrModule:
     net = build_misr(architecture)
     if trained is not None and isinstance(net, SrDiff) and net.backbone is not None:
         net.backbone.load_state_dict(trained[0].state_dict())
-    if options.start_from_checkpoint is not None:
-        start, found = read_any(options.start_from_checkpoint)
-        require_same_network(found, weights, str(options.start_from_checkpoint))
-        net.load_state_dict(start.state_dict())
     lpips = None if options.lpips_files is None else load_alex_lpips(options.lpips_files)
-    return MisrModule(net, weights, options, lpips=lpips, seed=config.seed, folder=folder)
+    built = MisrModule(net, weights, options, lpips=lpips, seed=config.seed, folder=folder)
+    return built.start_from(options.start_from_checkpoint, read_any)
 
 
 def data(config: Config) -> SampleModule:

@@ -13,8 +13,6 @@ from sitsfusion.checkpoints.stf import load_stf, network, read_auto_encoder
 from sitsfusion.datasets import stf_sets
 from sitsfusion.errors import InputError
 from sitsfusion.training.data import SampleModule
-from sitsfusion.training.export import is_run_checkpoint, read_trained
-from sitsfusion.training.module import require_same_network
 from sitsfusion.training.stf.average import EpochAverage
 from sitsfusion.training.stf.config import Config
 from sitsfusion.training.stf.data import datamodule
@@ -40,12 +38,7 @@ def module(config: Config, folder: Path) -> StfModule:
     )
     if options.auto_encoder is not None:
         _read_auto_encoder(built, options.auto_encoder)
-    path = options.start_from_checkpoint
-    if path is not None:
-        net, found = read_trained(path) if is_run_checkpoint(path) else load_stf(path)
-        require_same_network(found, weights, str(path))
-        built.net.load_state_dict(net.state_dict())
-    return built
+    return built.start_from(options.start_from_checkpoint, load_stf)
 
 
 def data(config: Config) -> SampleModule:

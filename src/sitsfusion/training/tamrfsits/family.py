@@ -9,8 +9,6 @@ from lightning.pytorch import Callback
 
 from sitsfusion.checkpoints.tamrfsits import load_tamrfsits
 from sitsfusion.training.data import SampleModule
-from sitsfusion.training.export import is_run_checkpoint, read_trained
-from sitsfusion.training.module import require_same_network
 from sitsfusion.training.tamrfsits.config import Config
 from sitsfusion.training.tamrfsits.data import datamodule
 from sitsfusion.training.tamrfsits.module import TamrfsitsModule
@@ -26,12 +24,7 @@ def module(config: Config, folder: Path) -> TamrfsitsModule:
     torch.manual_seed(config.seed)
     options = config.training_module
     built = TamrfsitsModule(weights, build_task(options, weights), options.optimiser, seed=config.seed, folder=folder)
-    if options.start_from_checkpoint is not None:
-        path = options.start_from_checkpoint
-        net, found = read_trained(path) if is_run_checkpoint(path) else load_tamrfsits(path)
-        require_same_network(found, weights, str(path))
-        built.net.load_state_dict(net.state_dict())
-    return built
+    return built.start_from(options.start_from_checkpoint, load_tamrfsits)
 
 
 def data(config: Config) -> SampleModule:

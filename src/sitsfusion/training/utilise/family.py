@@ -12,8 +12,6 @@ from sitsfusion.checkpoints.utilise import load_utilise
 from sitsfusion.datasets.utilise_data import gap_samples
 from sitsfusion.datasets.utilise_samples import collate
 from sitsfusion.training.data import SampleModule
-from sitsfusion.training.export import is_run_checkpoint, read_trained
-from sitsfusion.training.module import require_same_network
 from sitsfusion.training.utilise import simulated
 from sitsfusion.training.utilise.config import Config, SimulatedConfig
 from sitsfusion.training.utilise.module import UtiliseModule
@@ -28,12 +26,7 @@ def module(config: Config, folder: Path) -> UtiliseModule:
     weights = config.weights()
     torch.manual_seed(config.seed)
     built = UtiliseModule(weights, config.training_module, seed=config.seed, folder=folder)
-    path = config.training_module.start_from_checkpoint
-    if path is not None:
-        net, found = read_trained(path) if is_run_checkpoint(path) else load_utilise(path)
-        require_same_network(found, weights, str(path))
-        built.net.load_state_dict(net.state_dict())
-    return built
+    return built.start_from(config.training_module.start_from_checkpoint, load_utilise)
 
 
 def data(config: Config) -> SampleModule:
