@@ -17,7 +17,7 @@ from sitsfusion.errors import CheckpointError, InputError, PlanError, ReadError,
 from sitsfusion.training.callbacks import AtomicCheckpointIO, Requeued
 from sitsfusion.training.config import OptimiserConfig
 from sitsfusion.training.export import read_trained
-from sitsfusion.training.module import MAX_SKIPPED, NAN_BATCH, VALIDATION_SEED, DivergedError, learning_rate
+from sitsfusion.training.module import MAX_SKIPPED, NAN_BATCH, VALIDATION_SEED, DivergedError
 from sitsfusion.training.run import assess, require_device, train
 from sitsfusion.training.tamrfsits.family import module as build_module
 from sitsfusion.training.tamrfsits.module import TamrfsitsModule, standardised
@@ -54,12 +54,12 @@ PUBLISHED = OptimiserConfig(learning_rate=1e-4, warmup_steps=2018, restart_perio
     [(0, 3.333e-5), (1000, 6.637e-5), (2018, 1e-4), (22198, 6e-5), (42377, 2e-5), (42378, 1e-4)],
 )
 def test_published_schedule(step: int, rate: float) -> None:
-    assert learning_rate(step, PUBLISHED) == pytest.approx(rate, rel=1e-3)
+    assert PUBLISHED.rate(step) == pytest.approx(rate, rel=1e-3)
 
 
 def test_the_second_cosine_is_twice_as_long() -> None:
-    assert learning_rate(42378 + 40360, PUBLISHED) == pytest.approx(6e-5)
-    assert learning_rate(42378 + 2 * 40360, PUBLISHED) == pytest.approx(1e-4)
+    assert PUBLISHED.rate(42378 + 40360) == pytest.approx(6e-5)
+    assert PUBLISHED.rate(42378 + 2 * 40360) == pytest.approx(1e-4)
 
 
 @pytest.mark.parametrize("step", [1, 4, 5, 6])

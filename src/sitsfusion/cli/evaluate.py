@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from sitsfusion.cli.app import app, err, out, show_json, table
-from sitsfusion.cli.options import values, with_options
+from sitsfusion.cli.options import shard_of, values, with_options
 from sitsfusion.errors import InputError
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def _run(
         for step, seconds in result.timings.items() if given.profile else ():
             err.print(f"  {step}: {seconds:.3f} s", markup=False, highlight=False)
 
-    how = {"shard": _shard(given.shard), "workers": given.workers, "title": title, "published": given.beside}
+    how = {"shard": shard_of(given.shard), "workers": given.workers, "title": title, "published": given.beside}
     found = conduct(cases, specs, given.folder, settings, progress=None if given.as_json else say, **how)  # type: ignore[arg-type]
     counts = {status: sum(one.status == status for one in found.results) for status in ("done", "refused")}
     if given.as_json:
@@ -254,10 +254,3 @@ def _only(specs: Sequence[MethodSpec], names: str | None) -> Sequence[MethodSpec
     if unknown:
         raise InputError(f"the suite has no {', '.join(unknown)}; it has {', '.join(labels)}")
     return [spec for spec in specs if spec.label in wanted]
-
-
-def _shard(text: str) -> tuple[int, int]:
-    index, slash, count = text.partition("/")
-    if not slash or not index.isdigit() or not count.isdigit():
-        raise InputError(f"--shard {text!r} is not of the form I/N, such as 0/4")
-    return int(index), int(count)

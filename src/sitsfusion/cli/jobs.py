@@ -10,8 +10,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from sitsfusion.cli.app import Exit, Json, app, err, out, show_json, table
-from sitsfusion.cli.options import JobOptions, with_options
-from sitsfusion.errors import InputError
+from sitsfusion.cli.options import JobOptions, shard_of, with_options
 
 if TYPE_CHECKING:
     from sitsfusion.engine.job import Job
@@ -35,7 +34,7 @@ def fuse(
     from sitsfusion.cli.place import job_of, scene_of
 
     job = job_of(given, scene_of(given))
-    parts = _shard(shard)
+    parts = shard_of(shard)
     with _progress(quiet=as_json) as advance:
         outcome = execute(job, overwrite=overwrite, shard=parts, progress=advance)
     written = _page(job) if not no_page and parts[1] == 1 else None
@@ -87,13 +86,6 @@ def demo(
     for title, headings, rows in result.tables:
         table(title, headings, rows)
     out.print(f"images:  {result.images}\npage:    {result.page}", markup=False, highlight=False)
-
-
-def _shard(text: str) -> tuple[int, int]:
-    index, slash, count = text.partition("/")
-    if not (slash and index.isdigit() and count.isdigit()):
-        raise InputError(f"--shard {text!r} is not of the form I/N, e.g. 0/4")
-    return int(index), int(count)
 
 
 class _progress:  # noqa: N801  (a context manager, used like a function)

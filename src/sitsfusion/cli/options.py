@@ -124,3 +124,11 @@ def nested(flat: Mapping[str, Any], what: str) -> dict[str, dict[str, Any]]:
             raise InputError(f"{what} {name!r} is not of the form ROLE.OPTION")
         found.setdefault(first, {})[rest] = value
     return found
+
+
+def shard_of(text: str) -> tuple[int, int]:
+    """(I, N) of `I/N`."""
+    index, slash, count = text.partition("/")
+    if not (slash and index.isdigit() and count.isdigit()):
+        raise InputError(f"--shard {text!r} is not of the form I/N, e.g. 0/4")
+    return int(index), int(count)

@@ -4,6 +4,7 @@ them. A family (`families`) adds its own groups in a class derived from `RunConf
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
@@ -52,7 +53,19 @@ class LoaderConfig(Strict):
     prefetch_factor: PositiveInt | None = None
 
 
-class OptimiserConfig(Strict):
+class AdamConfig(Strict):
+    """Adam, at a rate that may change from step to step."""
+
+    learning_rate: PositiveFloat
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step. Default: always the same."""
+        return self.learning_rate
+
+
+class OptimiserConfig(AdamConfig):
     """Adam, linear warm-up, then cosine with warm restarts, all counted in steps.
 
     Attributes:
@@ -63,14 +76,22 @@ class OptimiserConfig(Strict):
         minimum: the rate that each cosine ends at.
     """
 
-    learning_rate: PositiveFloat
-    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
     warmup_steps: NonNegativeInt
     warmup_start: Annotated[float, Field(gt=0, le=1)] = 1 / 3
     restart_period: PositiveInt
     restart_factor: PositiveInt = 2
     minimum: Annotated[float, Field(ge=0)]
+
+    def rate(self, step: int) -> float:
+        """Linear warm-up, then cosine with warm restarts (Loshchilov and Hutter 2017, eq. 5)."""
+        top, low = self.learning_rate, self.minimum
+        if step < self.warmup_steps:
+            start = self.warmup_start
+            return top * (start + (1 - start) * step / self.warmup_steps)
+        step, period = step - self.warmup_steps, self.restart_period
+        while step >= period:
+            step, period = step - period, period * self.restart_factor
+        return low + (top - low) * (1 + math.cos(math.pi * step / period)) / 2
 
 
 class CallbacksConfig(Strict):

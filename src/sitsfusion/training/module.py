@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from sitsfusion.errors import CheckpointError, MissingExtraError, RunError
-from sitsfusion.training.config import OptimiserConfig
+from sitsfusion.training.config import AdamConfig
 from sitsfusion.training.export import FAMILY_ENTRY, WEIGHTS_ENTRY, is_run_checkpoint, read_trained
 
 try:
@@ -35,21 +34,6 @@ Terms = dict[str, Tensor]
 
 class DivergedError(RunError):
     """The loss, or the gradient of step after step, is NaN or infinite; the batch and the weights are saved."""
-
-
-def learning_rate(step: int, options: OptimiserConfig) -> float:
-    """The learning rate of a step: linear warm-up, then cosine with warm restarts (Loshchilov and Hutter 2017, eq. 5).
-
-    The first cosine lasts `restart_period` steps, each next one `restart_factor` times as long.
-    """
-    top, low = options.learning_rate, options.minimum
-    if step < options.warmup_steps:
-        start = options.warmup_start
-        return top * (start + (1 - start) * step / options.warmup_steps)
-    step, period = step - options.warmup_steps, options.restart_period
-    while step >= period:
-        step, period = step - period, period * options.restart_factor
-    return low + (top - low) * (1 + math.cos(math.pi * step / period)) / 2
 
 
 class TrainedModule(LightningModule):
@@ -80,9 +64,7 @@ class TrainedModule(LightningModule):
     family: ClassVar[str]
     steps_per_batch: int = 1
 
-    def __init__(
-        self, net: nn.Module, weights: BaseModel, optimiser: OptimiserConfig, *, seed: int, folder: Path
-    ) -> None:
+    def __init__(self, net: nn.Module, weights: BaseModel, optimiser: AdamConfig, *, seed: int, folder: Path) -> None:
         super().__init__()
         self.net, self.weights, self.options = net, weights, optimiser
         self.seed, self.folder = seed, folder
@@ -96,7 +78,7 @@ class TrainedModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         adam = self.adam(self.net)
-        schedule = LambdaLR(adam, lambda step: learning_rate(step, self.options) / self.options.learning_rate)
+        schedule = LambdaLR(adam, lambda step: self.options.rate(step) / self.options.learning_rate)
         return {"optimizer": adam, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def adam(self, net: nn.Module) -> Adam:

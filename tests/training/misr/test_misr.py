@@ -15,7 +15,6 @@ from sitsfusion.training import families
 from sitsfusion.training.compose import compose
 from sitsfusion.training.export import export_safetensors, read_trained
 from sitsfusion.training.misr.config import Config, StepDecayConfig
-from sitsfusion.training.misr.module import decayed
 from sitsfusion.training.misr.tables import BASELINE, MEANS, RESULTS
 from sitsfusion.training.run import assess, train
 from tests.fake.misr import seeded_misr, small_config
@@ -158,4 +157,4 @@ def test_losses_that_do_not_belong_are_refused(data: Path, tmp_path: Path) -> No
 
 def test_the_rate_decays_in_steps() -> None:
     options = StepDecayConfig(learning_rate=2e-4, decay_every=10, decay=0.5)
-    assert [decayed(step, options) for step in (0, 9, 10, 25)] == [2e-4, 2e-4, 1e-4, 0.5e-4]
+    assert [options.rate(step) for step in (0, 9, 10, 25)] == [2e-4, 2e-4, 1e-4, 0.5e-4]

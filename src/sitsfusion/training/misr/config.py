@@ -11,7 +11,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from sitsfusion.datasets.breizhsr_radiometry import Matching
 from sitsfusion.nets.misr_config import MisrConfig
-from sitsfusion.training.config import Fraction, LoaderConfig, RunConfig, Strict
+from sitsfusion.training.config import AdamConfig, LoaderConfig, RunConfig, Strict
 from sitsfusion.weights.misr import BREIZHSR_MAXIMA, MisrBand, MisrWeights
 
 _Sites = tuple[PositiveInt, PositiveInt, PositiveInt]
@@ -45,14 +45,14 @@ class DatamoduleConfig(LoaderConfig):
     crop: PositiveInt | None = None
 
 
-class StepDecayConfig(Strict):
+class StepDecayConfig(AdamConfig):
     """Adam at `learning_rate * decay ** (step // decay_every)`, without weight decay."""
 
-    learning_rate: PositiveFloat
     decay_every: PositiveInt
     decay: Annotated[float, Field(gt=0, le=1)]
-    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+
+    def rate(self, step: int) -> float:
+        return self.learning_rate * self.decay ** (step // self.decay_every)
 
 
 class TrainingModuleConfig(Strict):

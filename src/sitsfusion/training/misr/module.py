@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
 
 from sitsfusion.checkpoints.misr import MisrNet
 from sitsfusion.errors import InputError
@@ -19,19 +18,13 @@ from sitsfusion.metrics.lpips_alex import AlexLpips
 from sitsfusion.metrics.misr import image_scores, to_8_bit
 from sitsfusion.nets.misr import Backbone
 from sitsfusion.nets.srdiff import SrDiff
-from sitsfusion.training.config import OptimiserConfig
-from sitsfusion.training.misr.config import StepDecayConfig, TrainingModuleConfig
+from sitsfusion.training.misr.config import TrainingModuleConfig
 from sitsfusion.training.misr.tables import write_tables
 from sitsfusion.training.module import Terms, TrainedModule, seeded_validation
 from sitsfusion.weights.misr import MisrWeights
 
 Batch = Mapping[str, Tensor]
 Rows = list[dict[str, float]]
-
-
-def decayed(step: int, options: StepDecayConfig) -> float:
-    """The learning rate of a step."""
-    return options.learning_rate * options.decay ** (step // options.decay_every)
 
 
 class MisrModule(TrainedModule):
@@ -59,8 +52,7 @@ class MisrModule(TrainedModule):
         seed: int,
         folder: Path,
     ) -> None:
-        # only rate, betas and weight decay are looked at by the base; the schedule is `configure_optimizers`
-        super().__init__(net, weights, cast(OptimiserConfig, options.optimiser), seed=seed, folder=folder)
+        super().__init__(net, weights, options.optimiser, seed=seed, folder=folder)
         self.how = options
         self._lpips = [] if lpips is None else [lpips]  # in a list: no part of the checkpoint
         losses = NOISE_LOSSES if isinstance(net, SrDiff) else IMAGE_LOSSES
@@ -70,11 +62,6 @@ class MisrModule(TrainedModule):
         self.loss = losses[options.loss]
         self._rows: Rows = []
         self._baseline: Rows = []
-
-    def configure_optimizers(self) -> Any:
-        adam, options = self.adam(self.net), self.how.optimiser
-        schedule = LambdaLR(adam, lambda step: decayed(step, options) / options.learning_rate)
-        return {"optimizer": adam, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         self.seed_step()

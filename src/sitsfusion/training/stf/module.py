@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sitsfusion.datasets.stf_batch import StfBatch
 from sitsfusion.nets.stf.stfdiff import Stfdiff
-from sitsfusion.training.config import OptimiserConfig
+from sitsfusion.training.config import AdamConfig
 from sitsfusion.training.module import TrainedModule, seeded_validation
 from sitsfusion.training.stf import pictures, scores, tables
 from sitsfusion.training.stf.config import TrainingConfig
@@ -53,7 +53,7 @@ class StfModule(TrainedModule):
         seed: int,
         folder: Path,
     ) -> None:
-        rate = OptimiserConfig(learning_rate=options.learning_rate or 1e-3, warmup_steps=0, restart_period=1, minimum=0)
+        rate = AdamConfig(learning_rate=options.learning_rate or 1e-3)
         super().__init__(net, weights, rate, seed=seed, folder=folder)
         self.automatic_optimization = False
         self.training_options, self.rgb, self.ratio, self.epochs = options, rgb, ratio, epochs
