@@ -288,6 +288,10 @@ CURVES = (
     "savgol",
     "harmonic",
 )
+# Over years, a Whittaker curve that lives on every day takes minutes a fold.
+LONG_CURVES = tuple(
+    (c[0], c[1], {**c[2], "nodes": "dates"}) if not isinstance(c, str) and c[1] == "whittaker" else c for c in CURVES
+)
 FOLDS = 4
 
 
@@ -342,7 +346,7 @@ def monthly(folder: Path) -> list[Case]:
     days = [date.fromisoformat(f"{month}-15") for month in data["month"].tolist()]
     cube = _cube(values, "sentinel-2-l2a", names, grid, days)
     note = "months as their 15th day"
-    return [_series("s2_monthly_belgium", Scene({"fine": cube}, name="monthly"), CURVES, note=note)]
+    return [_series("s2_monthly_belgium", Scene({"fine": cube}, name="monthly"), LONG_CURVES, note=note)]
 
 
 def harvard(folder: Path) -> list[Case]:
@@ -354,11 +358,7 @@ def harvard(folder: Path) -> list[Case]:
     seen = np.isin(data["fmask"][once], (0, 1)) & ((data["sr"][once] > 0) & (data["sr"][once] < 10_000)).all(1)
     cube = _cube(values, "landsat-4-7-c2-l2", SIX, grid, [days[i] for i in once], seen[:, None])
     scene = Scene({"fine": cube}, name="harvard")
-    # of thirty years, a curve that lives on every day takes minutes a fold
-    dates_only = [
-        (m[0], m[1], {**m[2], "nodes": "dates"}) if not isinstance(m, str) and m[1] == "whittaker" else m for m in CURVES
-    ]
-    more = (*dates_only, ("harmonic (trend)", "harmonic", {"trend": True}))
+    more = (*LONG_CURVES, ("harmonic (trend)", "harmonic", {"trend": True}))
     return [_series("landsat_row_harvard", scene, more, note="one row of pixels; grid assumed")]
 
 

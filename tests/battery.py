@@ -164,6 +164,9 @@ CASES = {
     "tamrfsits": Case(
         lambda: methods.make("tamrfsits", {"weights": _drawn_weights(), "min_clear_share": 0}), _all_bands, most=24
     ),
+    "tamrfsits-shipped": Case(  # with residual compensation in time
+        lambda: methods.make("tamrfsits", {"min_clear_share": 0}), _all_bands, most=16, noise=1e-5, format="zarr"
+    ),
     "linear": Case(lambda: methods.make("linear", {"kind": "nearest"}), most=24),
     "spline": Case(lambda: methods.make("spline"), _long_series, most=16, encoding="float32"),
     "whittaker": Case(lambda: methods.make("whittaker"), most=16, format="zarr", encoding="float32"),

@@ -16,7 +16,8 @@ set of the same names, with other seeds, shapes and dates, must pass too.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,7 @@ def adapter(*stems: str) -> Callable[[Adapter], Adapter]:
 
     def register(function: Adapter) -> Adapter:
         for stem in stems:
+            assert stem not in ADAPTERS, f"two adapters for {stem}"
             ADAPTERS[stem] = function
         return function
 
@@ -78,6 +80,27 @@ def adapter(*stems: str) -> Callable[[Adapter], Adapter]:
 def load(path: Path) -> Golden:
     meta, outputs = recipe.load(path)
     return Golden(path, meta, outputs)
+
+
+def captured(pattern: str, text: str) -> str:
+    """What the first group of a pattern matches in a sentence; it must be there."""
+    match = re.search(pattern, text)
+    assert match is not None, (pattern, text)
+    return match[1]
+
+
+def index(text: str) -> tuple[int | slice, ...]:
+    """What `0, :2, 16:40, ::4` picks of an array."""
+    return tuple(
+        slice(*(int(n) if n.strip() else None for n in part.split(":"))) if ":" in part else int(part)
+        for part in text.strip("[] ").split(",")
+    )
+
+
+def only_entries(golden: Golden, names: Iterable[str]) -> None:
+    """An adapter that compares in its own way knows every array of the file."""
+    unknown = sorted(set(golden.outputs) - set(names))
+    assert not unknown, f"{golden.stem}: nothing is compared with {unknown}"
 
 
 def compare(golden: Golden, ours: dict[str, np.ndarray], **tolerance: float) -> None:

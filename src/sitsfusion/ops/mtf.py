@@ -9,7 +9,8 @@ sampled on pixels of size `pixel_size` at offsets -K..K, K = ceil(max R / pixel_
 normalised to sum 1 (Michel et al., TAMRFSITS). m = 1 is a Dirac: the band is left as it is. The Gaussian is a
 product of one row and one column; `taps [c 2K+1]` is that row, and its outer product with itself is the kernel.
 
-A result depends on K pixels around it; at the border of the image they are its mirror image (edge not repeated).
+A result depends on K pixels around it; at the border of the image they are its mirror image (edge not repeated;
+small images are mirrored back and forth).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from torch.nn import functional as F
 
 from sitsfusion.errors import InputError
 from sitsfusion.ops.resample import bicubic
+from sitsfusion.ops.tiles import mirrored
 
 
 def psf_taps(
@@ -61,7 +63,7 @@ def convolve(x: Tensor, kernel: Tensor) -> Tensor:
     Half precision is computed in float32; NaN spreads over the whole support of the kernel.
 
     Raises:
-        InputError: another number of channels, or an image not larger than half the kernel.
+        InputError: another number of channels.
     """
     channels, side = kernel.shape[0], kernel.shape[-1]
     flat = _padded(x, channels, side // 2)
@@ -167,15 +169,13 @@ def _padded(x: Tensor, channels: int, half: int) -> Tensor:
     """`[... c h w]` as `[n c h+2K w+2K]`, mirrored at the borders, in float32 or float64."""
     if x.ndim < 3 or x.shape[-3] != channels:
         raise InputError(f"kernels of {channels} channels do not fit an image {tuple(x.shape)}, expected [... c h w]")
-    if half >= min(x.shape[-2:]):
-        raise InputError(
-            f"an image of {x.shape[-2]} x {x.shape[-1]} pixels cannot be mirrored by {half} pixels: "
-            f"use a window of at least {half + 1} pixels a side"
-        )
     flat = x.reshape(-1, *x.shape[-3:])
     if flat.dtype not in (torch.float32, torch.float64):
         flat = flat.float()
-    return F.pad(flat, (half, half, half, half), mode="reflect")
+    if half < min(x.shape[-2:]):
+        return F.pad(flat, (half, half, half, half), mode="reflect")
+    rows, cols = (mirrored(side, -half, side + half).to(x.device) for side in x.shape[-2:])
+    return flat[..., rows[:, None], cols]
 
 
 def _check_psf(pixel_size: float, resolution: Sequence[float], mtf: Sequence[float], half_width: int | None) -> None:

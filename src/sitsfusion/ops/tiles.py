@@ -33,7 +33,7 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
         raise InputError(f"an image of {h} x {w} pixels cannot be padded to multiples of {multiple}")
     for axis, side in ((-2, h), (-1, w)):
         if side % multiple:
-            x = x.index_select(axis, _mirrored(side, -(-side // multiple) * multiple).to(x.device))
+            x = x.index_select(axis, mirrored(side, 0, -(-side // multiple) * multiple).to(x.device))
     return x
 
 
@@ -125,10 +125,10 @@ def _predict_tile(
     )
 
 
-def _mirrored(side: int, length: int) -> Tensor:
-    """Indices 0..length-1 folded into 0..side-1 at the mirrors side-1 and 0."""
+def mirrored(side: int, first: int, end: int) -> Tensor:
+    """Indices first..end-1 folded into 0..side-1 at the mirrors 0 and side-1, back and forth if need be."""
     period = max(2 * (side - 1), 1)
-    folded = torch.arange(length) % period
+    folded = torch.arange(first, end) % period
     return torch.where(folded < side, folded, period - folded)
 
 

@@ -274,7 +274,7 @@ def closest_image(golden: Golden) -> Arrays:
     return {
         "doy": any_day.days.numpy(),
         "doy2": other_day.days.numpy(),
-        "data2": other_day.values[:, :, :1].numpy(),
+        "data2": other_day.values[:, :, [int(number_after(text["data2"], "channel"))]].numpy(),
     }
 
 
@@ -385,7 +385,7 @@ def resampling(golden: Golden) -> Arrays:
     channels = source.values.shape[2]
     sharp = mtf.psf_taps(pixel, [resolution] * channels, [value] * channels)
     down_by, up_by = number_after(text["down"], "x1/"), number_after(text["up"], "bicubic x")
-    resolution_g, mtf_g = (float(n) for n in re.findall(r"\[([\d.]+)\]", text["kernel_g"]))
+    resolution_g, mtf_g = (float(n) for n in re.findall(r"\[([\d.]*\d)\]", text["kernel_g"]))
     half = int(number_after(text["kernel_g"], "half width"))
     degraded = series_ops.degraded(source, mtf.psf_taps(*psf), number_after(text["mtf_down"], "x1/"))
     down, up = series_ops.resampled(source, down_by), series_ops.resampled(source, 1.0 / up_by)

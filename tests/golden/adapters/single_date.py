@@ -20,7 +20,7 @@ from sitsfusion.nets.dstfn import DstfnNet
 from sitsfusion.nets.dstfn_config import DstfnConfig
 from sitsfusion.series import Series
 from tests.golden import recipe
-from tests.golden.goldens import Golden, adapter
+from tests.golden.goldens import Golden, adapter, captured
 
 Arrays = dict[str, np.ndarray]
 
@@ -118,8 +118,7 @@ def dstfn_wrapper(golden: Golden) -> Arrays:
     hr_mask = drawn < torch.tensor(hr["cover"])[None, :, None, None]
     low = Series(lr_values, torch.tensor(lr["doy"]), ~lr_mask)
     high = Series(hr_values, torch.tensor(hr["doy"]), ~hr_mask)
-    what = re.search(r"mtf_for_downsampling=([\d.]+)", golden.meta["what"])
-    mtf = float(what[1]) if what else 0.4
+    mtf = float(captured(r"mtf_for_downsampling=([\d.]*\d)", golden.meta["what"]))
     coarse = coarse_of(low, mtf)
     fused = fuse_series(dstfn_net(golden, "net2"), low, high, mtf)
     return {"hr": fused.values.numpy(), "lr30": coarse.values.numpy(), "lr30_mask": ~coarse.usable().numpy()}
@@ -128,12 +127,13 @@ def dstfn_wrapper(golden: Golden) -> Arrays:
 @adapter("baseline_deepharmo_wrapper")
 def deepharmo_wrapper(golden: Golden) -> Arrays:
     growth = int(re.search(r"growth (\d+)", golden.meta["members"])[1])  # type: ignore[index]
-    said = re.findall(r"depth (\d) (\w+) \((?:weights seed )?10\*seed\+(\d+)\)", golden.meta["members"])
+    said = re.findall(r"depth (\d) (\w+) \((?:weights seed )?(\d+)\*seed\+(\d+)\)", golden.meta["members"])
+    assert len(said) == len(re.findall(r"\bdepth \d", golden.meta["members"]))
     members = []
-    for depth, mode, plus in said:
+    for depth, mode, times, plus in said:
         config = DeepHarmoConfig(depth=int(depth), up_mode=mode, growth_factor=growth)
         net = DeepHarmoNet(config)
-        fill(net, 10 * golden.seed + int(plus), renaming(config).to_published(net.state_dict()))
+        fill(net, int(times) * golden.seed + int(plus), renaming(config).to_published(net.state_dict()))
         members.append(net)
     values = draw(golden.meta["lr"], golden.seed)
     series = Series(values, torch.arange(values.shape[1])[None].expand(len(values), -1))

@@ -23,10 +23,10 @@ from sitsfusion.methods.stf_classical.images import Pair
 from sitsfusion.methods.stf_classical.starfm import StarfmOptions, starfm
 from tests.golden import recipe
 from tests.golden.adapters.series_ops import numbers
-from tests.golden.goldens import Golden, adapter
+from tests.golden.goldens import Golden, adapter, captured, only_entries
 
 Arrays = dict[str, np.ndarray]
-_DRAW = r"A\('{name}',\(([\d,]+)\),(-?[\d.]+),(-?[\d.]+)\)"
+_DRAW = r"A\('{name}',\(([\d,]+)\),(-?[\d.]*\d),(-?[\d.]*\d)\)"
 
 
 def _int(pattern: str, text: str) -> int:
@@ -59,11 +59,13 @@ class _Scene:
 
         noise = re.sub(r"stf\.noise<t>", "stf.noise", text)
         match = re.search(_DRAW.format(name="stf.noise"), noise)
-        valid = re.search(r"A\('stf\.valid',\(([\d,]+)\),[\d.]+,[\d.]+\)>([\d.]+)", text)
+        valid = re.search(r"A\('stf\.valid',\(([\d,]+)\),[\d.]+,[\d.]+\)>([\d.]*\d)", text)
         assert match is not None
         assert valid is not None
         shape = tuple(int(n) for n in match[1].split(","))
-        classes = np.floor(count * repeat(draw("stf.cls"), "h w -> (h i) (w j)", i=2, j=2))[:height, :width].astype(int)
+        times = _int(r"nearest x(\d+)\); base", text)
+        drawn = repeat(draw("stf.cls"), "h w -> (h i) (w j)", i=times, j=times)
+        classes = np.floor(count * drawn)[:height, :width].astype(int)
         base = draw("stf.classmean")  # [date class band]
         fine, blocks = [], []
         for t in range(len(base)):
@@ -90,7 +92,19 @@ class _Scene:
 
 
 @adapter("baseline_stf")
-def stf(golden: Golden) -> Arrays:
+def stf(golden: Golden) -> None:
+    """Some pixels may differ, as many as the file says."""
+    made = _all_methods(golden)
+    limits, note = golden.tolerance(), golden.meta["tolerance"]["note"]
+    share = float(captured(r"[Uu]p to ([\d.]*\d)% of pixels", note)) / 100
+    only_entries(golden, made)
+    for name, expected in golden.outputs.items():
+        assert made[name].shape == expected.shape, name
+        away = ~np.isclose(made[name], expected, equal_nan=True, **limits)
+        assert away.mean() <= share, (name, away.mean())
+
+
+def _all_methods(golden: Golden) -> Arrays:
     scene, outputs = _Scene.of(golden), golden.meta["outputs"]
     single = outputs["starfm_single"]
     made: dict[str, Tensor] = {}
@@ -105,8 +119,8 @@ def stf(golden: Golden) -> Arrays:
 
 def _starfm(scene: _Scene, sentence: str, own: str) -> Tensor:
     dates = (0, 2) if own.startswith("pairs 1 and 3") else (0,)
-    sigma = float(re.search(r"sigma_t=sigma_s=([\d.]+)", sentence)[1])  # type: ignore[index]
-    log = re.search(r"log scale ([\d.]+)", own)
+    sigma = float(re.search(r"sigma_t=sigma_s=([\d.]*\d)", sentence)[1])  # type: ignore[index]
+    log = re.search(r"log scale ([\d.]*\d)", own)
     options = StarfmOptions(
         window=_int(r"win (\d+)", sentence),
         classes=_int(r"classes (\d+)", sentence),
@@ -120,7 +134,7 @@ def _starfm(scene: _Scene, sentence: str, own: str) -> Tensor:
 
 
 def _estarfm(scene: _Scene, sentence: str) -> Tensor:
-    found = re.search(r"data range (-?[\d.]+)\.\.(-?[\d.]+)", sentence)
+    found = re.search(r"data range (-?[\d.]*\d)\.\.(-?[\d.]*\d)", sentence)
     options = EstarfmOptions(
         window=_int(r"win (\d+)", sentence),
         classes=_int(r"classes (\d+)", sentence),
@@ -132,6 +146,7 @@ def _estarfm(scene: _Scene, sentence: str) -> Tensor:
 
 
 def _fitfc(scene: _Scene, sentence: str) -> dict[str, Tensor]:
+    assert "3x3 coarse regression" in sentence
     window, similar = _int(r"win (\d+)", sentence), _int(r"(\d+) neighbours", sentence)
     moved, residual = fitfc.regression_model(scene.fine[0], scene.blocks[0], scene.blocks[1], scene.ratio)
     filtered = fitfc.spatial_filter(scene.fine[0], torch.stack([moved, residual]), window, similar)
@@ -140,7 +155,7 @@ def _fitfc(scene: _Scene, sentence: str) -> dict[str, Tensor]:
 
 def _fsdaf(scene: _Scene, sentence: str, golden: Golden) -> dict[str, Tensor]:
     half, similar, purest = (_int(p, sentence) for p in (r"w=(\d+)", r"(\d+) similar", r"(\d+) pure"))
-    low, high = (float(n) for n in re.search(r"range (-?[\d.]+)\.\.(-?[\d.]+)", sentence).groups())  # type: ignore[union-attr]
+    low, high = (float(n) for n in re.search(r"range (-?[\d.]*\d)\.\.(-?[\d.]*\d)", sentence).groups())  # type: ignore[union-attr]
     fine, (first, second), count = scene.fine[0], scene.blocks[:2], int(scene.classes.max()) + 1
     fractions = class_fractions(scene.classes, count, scene.ratio).flatten(1).T
     rates = torch.from_numpy(Purest(fractions.numpy(), (second - first).flatten(1).T.numpy()).rates(purest))

@@ -19,6 +19,7 @@ from tests.golden.goldens import Golden, adapter
 
 @adapter("stf_data")
 def data(golden: Golden) -> dict[str, np.ndarray]:
+    assert set(golden.meta["pairs"]) == set(golden.meta["files"])
     for key, expected in golden.meta["pairs"].items():
         check_split(stf_sets.get(key), golden.meta["files"][key], expected)
     with tempfile.TemporaryDirectory() as folder:
@@ -43,14 +44,15 @@ def check_split(described: stf_sets.StfSet, names: dict[str, list[str]], expecte
 
 
 def items(golden: Golden, folder: Path) -> dict[str, np.ndarray]:
-    how, described = golden.meta["how"], stf_sets.get("CIA")
+    how = golden.meta["how"]
     height, width, bands, low, high = (
         float(n)
-        for n in re.search(r"\[(\d+),(\d+),(\d+)\], seed, (-?\d+), (\d+)\)", how).groups()  # type: ignore[union-attr]
+        for n in re.search(r"\[(\d+),(\d+),(\d+)\], seed, (-?[\d.]*\d), (-?[\d.]*\d)\)", how).groups()  # type: ignore[union-attr]
     )
+    # Any data set with that many bands will do.
+    described = next(s for s in map(stf_sets.get, golden.meta["files"]) if len(s.bands) == bands)
     count = len(re.search(r"t = ([\d,]+)\)", how)[1].split(","))  # type: ignore[index]
     side, divisor = (float(re.search(rf"{k} (\d+)", how)[1]) for k in ("slide size", "max value"))  # type: ignore[index]
-    assert bands == len(described.bands)
     dates = []
     for t in range(count):
         day = date(2001, 1, 1) + timedelta(t)

@@ -24,7 +24,7 @@ from sitsfusion.nets.stf.stfdiff import Stfdiff, ddim_times
 from sitsfusion.nets.stf.swinstfm import SwinStfm
 from sitsfusion.nets.wavelet import haar
 from tests.golden import recipe
-from tests.golden.goldens import Golden, adapter
+from tests.golden.goldens import Golden, adapter, captured, index
 
 Arrays = dict[str, np.ndarray]
 Images = tuple[Tensor, Tensor, Tensor]
@@ -87,13 +87,16 @@ def edc(golden: Golden) -> Arrays:
     net, auto = drawn(Edcstfn(bands), golden.seed), drawn(EdcAutoEncoder(bands), golden.seed)
     every = int(re.search(r"every (\d+)th channel", how)[1])  # type: ignore[index]
     made = {"pred": net(*pair), "ae": auto(pair[1])[:1], "ae_enc": auto.encode(pair[1])[:1, ::every]}
-    size = {k: int(re.search(rf"{k}\w* of shape \[B,bands,(\d+),", how)[1]) for k in ("C_", "F_")}  # type: ignore[index]
+    size = {}
+    for kind in ("C_", "F_"):
+        sides = captured(rf"{kind}\w* of shape \[B,bands,(\d+,\d+)\]", how).split(",")
+        size[kind] = (len(pair[0]), bands, *map(int, sides))
     factor = float(re.search(r"upsampled x(\d+)", how)[1])  # type: ignore[index]
     coarse, fine = {}, {}
     for date in ("prev", "next", "pred"):
-        drawing = image(f"C_{date}", (len(pair[0]), bands, *(size["C_"],) * 2), golden.seed)
+        drawing = image(f"C_{date}", size["C_"], golden.seed)
         coarse[date] = F.interpolate(drawing, scale_factor=factor, mode="bilinear", align_corners=True)
-        fine[date] = image(f"F_{date}", (len(pair[0]), bands, *(size["F_"],) * 2), golden.seed)
+        fine[date] = image(f"F_{date}", size["F_"], golden.seed)
     pairs = [(coarse[date], fine[date]) for date in ("prev", "next")]
     made["two_ref_eval"] = net.from_two(pairs, coarse["pred"])
     for date, (c, f) in zip(("prev", "next"), pairs, strict=True):
@@ -115,7 +118,8 @@ def ganstfm(golden: Golden) -> Arrays:
     made |= scales | {"d_first": critic(target(golden), pair[0])}
     made["d_second"] = critic(target(golden), pair[0])
     made["pred_train"] = crop(golden, "pred_train", net.train()(*pair))
-    norm = net.encoder[0].residual[0]
+    block, layer = (int(n) for n in re.findall(r"encoder\[(\d+)\]\.residual\[(\d+)\]", golden.meta["how"])[0])
+    norm = net.encoder[block].residual[layer]
     made |= {f"running_{k}_after_train": getattr(norm, f"running_{k}").flatten() for k in ("mean", "var")}
     return numpy(made)
 
@@ -141,10 +145,44 @@ def srsf(golden: Golden) -> Arrays:
     return numpy({"pred": made, "outs": auxiliary, "d": probability, "lr_down": eighth(coarse)})
 
 
+def denoiser(golden: Golden, size: str, process: str) -> Stfdiff:
+    """`dim=64, ..., dim_mults=(1,2,4)`; `cosine schedule, 100 steps, pred_x0`."""
+    multipliers = tuple(int(n) for n in captured(r"dim_mults=\(([\d,]+)\)", size).split(","))
+    objective = {"x0": "clean", "noise": "noise"}[captured(r"pred_(\w+)", process)]
+    net = drawn(
+        Stfdiff(
+            golden.meta["bands"],
+            int(captured(r"\bdim=(\d+)", size)),
+            multipliers,
+            int(captured(r"(\d+) steps", process)),
+            captured(r"(cosine|linear)", process),  # type: ignore[arg-type]
+            objective,  # type: ignore[arg-type]
+        ),
+        golden.seed,
+    )
+    assert isinstance(net, Stfdiff)
+    return net
+
+
+def small_outputs(golden: Golden, pair: Images, t: Tensor, noise: Callable[[int], Tensor]) -> dict[str, Tensor]:
+    """Of the small nets: `small_ddim: net dim=..., ...; small_loss: its l2 loss ... small_ddpm: ...`."""
+    how = golden.meta["how"]
+    given, after = captured(r"small_ddim: (.*?);", how), captured(r"small_ddpm: (.*?), ancestral", how)
+    steps = int(captured(r"(\d+) DDIM steps", given))
+    small, ancestral = denoiser(golden, given, given), denoiser(golden, given, after)
+    found = small.errors(pair, target(golden), t, noise(0))
+    kind = captured(r"small_loss: its (l\d) loss", how)
+    return {
+        "small_ddim": small.sample(pair, steps, noise, eta=float(captured(r"eta ([\d.]*\d)", given))),
+        "small_loss": stf.diffusion_loss(*found, objective=kind),  # type: ignore[arg-type]
+        "small_ddpm": ancestral.sample(pair, ancestral.steps, noise),
+    }
+
+
 @adapter("stf_stfdiff")
 @torch.inference_mode()
 def stfdiff(golden: Golden) -> Arrays:
-    bands, pair, how = golden.meta["bands"], images(golden), golden.meta["how"]
+    pair, how = images(golden), golden.meta["how"]
     shape = tuple(golden.meta["shape"])
 
     def noise(k: int) -> Tensor:
@@ -155,20 +193,19 @@ def stfdiff(golden: Golden) -> Arrays:
         numbers = re.search(start + r".*?t=\[([\d,]+)\]", how)[1].split(",")  # type: ignore[index]
         return torch.tensor([int(n) for n in numbers][: shape[0]])
 
-    net = drawn(Stfdiff(bands), golden.seed)
+    size, process = captured(r"PredNoiseNet\((.*?\))\)", how), captured(r"\(((?:cosine|linear) schedule.*?)\)", how)
+    net = denoiser(golden, size, process)
     t = steps_of(r"net = PredNoiseNet")
     answer, meant = net.errors(pair, target(golden), t, noise(0))
     made = {"q_sample": net.diffusion.noisy(target(golden), t, noise(0)), "net": answer}
-    made |= {"p_loss": stf.diffusion_loss(answer, meant), "ddim": net.sample(pair, 50, noise)}
-    net.model.final_conv.weight *= 0.25
-    made["ddim_quarter"] = net.sample(pair, 50, noise)
-    small = drawn(Stfdiff(bands, 16, (1, 2), 40, "linear", "noise"), golden.seed)
-    made["small_ddim"] = small.sample(pair, 8, noise, eta=1.0)
-    found = small.errors(pair, target(golden), steps_of("small_loss"), noise(0))
-    made["small_loss"] = stf.diffusion_loss(*found, objective="l2")
-    ancestral = drawn(Stfdiff(bands, 16, (1, 2), 12), golden.seed)
-    made["small_ddpm"] = ancestral.sample(pair, 12, noise)
-    numbers = schedule_numbers(net.diffusion.get_buffer("betas").double()) | {"p2_loss_weight": torch.ones(100)}
+    drawn_steps, eta = (float(captured(p, how)) for p in (r"with (\d+) steps, eta", r"steps, eta ([\d.]*\d)"))
+    made["p_loss"] = stf.diffusion_loss(answer, meant, objective=captured(r"pred_\w+, (l\d)\)", how))  # type: ignore[arg-type]
+    made["ddim"] = net.sample(pair, int(drawn_steps), noise, eta=eta)
+    net.model.final_conv.weight *= float(captured(r"its bias\) by ([\d.]*\d)", how))
+    made["ddim_quarter"] = net.sample(pair, int(drawn_steps), noise, eta=eta)
+    made |= small_outputs(golden, pair, steps_of("small_loss"), noise)
+    numbers = schedule_numbers(net.diffusion.get_buffer("betas").double())
+    numbers["p2_loss_weight"] = torch.ones(net.steps)
     for name, values in numbers.items():
         buffers = dict(net.diffusion.named_buffers())
         made[f"sched_{name}"] = buffers.get(name, values)
@@ -204,13 +241,18 @@ def swin(golden: Golden) -> Arrays:
 
     small = net(plain[-1])
     pair = pair_of()
-    made["pred64"] = small(*pair)
-    for k, level in enumerate(small.coarse_down(pair[0])):
-        made[f"feat64_{k}"] = level[:1, ::16, ::8] if k < 3 else level[:1, :, ::16]
-    made["pred64_fixed"] = crop(golden, "pred64_fixed", net(plain[-1], "corrected")(*pair))
-    made["pred64_batch2"] = crop(golden, "pred64_batch2", small(*pair_of(*given("pred64_batch2"))))
-    for entry in ("pred256_crop", "pred512_crop"):
-        if entry in golden.outputs:
+    first = int(captured(r"for k<(\d+) kept", golden.meta["how"]))
+    shown = [index(captured(rf"for k{sign}{first} kept \[(.*?)\]", golden.meta["how"])) for sign in ("<", ">=")]
+    levels = small.coarse_down(pair[0])
+    for entry in golden.outputs:
+        kind, _, what = entry.partition("_")
+        if kind.startswith("feat"):
+            made[entry] = levels[int(what)][shown[int(what) >= first]]
+        elif what == "":
+            made[entry] = small(*pair)
+        elif what == "fixed":
+            made[entry] = crop(golden, entry, net(plain[-1], "corrected")(*pair))
+        elif what.startswith(("batch", "crop")):
             shape, seed = given(entry)
             made[entry] = crop(golden, entry, net(shape[-1])(*pair_of(shape, seed)))
     return numpy(made)
@@ -226,8 +268,20 @@ def losses(golden: Golden) -> Arrays:
         prediction = image("prediction", size, drawn_with)
         return prediction, (1 - share) * prediction + share * image("target", size, drawn_with)
 
-    p, t = pair(0.2)
-    far, other = pair(0.7)[1], pair(0.2, tuple(meta["shape_b"]), seed + 10)
+    how = meta["how"]
+
+    def number(pattern: str) -> float:
+        return float(captured(pattern, how))
+
+    share, far_share = (
+        number(p) for p in (r"T = [\d.]+\*P \+ ([\d.]*\d)\*", r"_far: target [\d.]+\*P \+ ([\d.]*\d)\*")
+    )
+    p, t = pair(share)
+    far, other = pair(far_share)[1], pair(share, tuple(meta["shape_b"]), seed + int(number(r"seed\+(\d+)")))
+    less = number(r"both images minus ([\d.]*\d)")
+    shown, shown_gradient = (
+        index(captured(p, how)) for p in (r"with respect to P, \[(.*?)\]", r"gradient magnitude of P, \[(.*?)\]")
+    )
     encoders = [
         drawn(net, seed).encode for net in (EdcAutoEncoder(bands), ecpw_auto_encoder(bands), gan_auto_encoder(bands))
     ]
@@ -239,7 +293,7 @@ def losses(golden: Golden) -> Arrays:
     (ssim, cs), (ssim2, cs2) = ssim_terms(p, t, None), ssim_terms(p, t, 2.0)
     made = {"l1": F.l1_loss(p, t), "l2": F.mse_loss(p, t), "ssim": ssim, "ssim_cs": cs, "ssim_L2": ssim2}
     made |= {"ssim_cs_L2": cs2, "msssim_norm": guessed(p, t), "msssim_plain": guessed(p, t, "none")}
-    made |= {"msssim_norm_b": guessed(*other), "msssim_norm_neg": guessed(p - 0.6, t - 0.6)}
+    made |= {"msssim_norm_b": guessed(*other), "msssim_norm_neg": guessed(p - less, t - less)}
     made |= {"msssim_norm_far": guessed(p, far), "swin_msssim_relu_b": stf.swin_similarity(*other)}
     for name, normalise in (("relu", "floor"), ("simple", "shift"), ("none", "none")):
         for suffix, meant in (("", t), ("_far", far)):
@@ -261,14 +315,19 @@ def losses(golden: Golden) -> Arrays:
     for name, (gradient, loss) in with_gradient.items():
         x = p.clone().requires_grad_()
         made[name] = loss(x)
-        made[f"grad_{gradient}"] = torch.autograd.grad(made[name], x)[0][0, :2, 16:40, 16:40]
-    made["mlff_l1_weighted"] = stf.mlff_loss(p, t, (2.0, 3.0, 0.5), published=True)
-    made["lsgan_d"] = stf.critic_loss(torch.tensor(0.3), torch.tensor(-0.2))
-    made["lsgan_g"] = 0.5 * stf.least_squares(torch.tensor(-0.2), True)
-    logits = torch.from_numpy(recipe.array("logits", (shape[0], 1, 11, 11), seed, -1, 1))
+        made[f"grad_{gradient}"] = torch.autograd.grad(made[name], x)[0][shown]
+    b, c, d = (number(rf"\b{name}=([\d.]*\d)") for name in "bcd")
+    made["mlff_l1_weighted"] = stf.mlff_loss(p, t, (b, c, d), published=True)
+    real, fake, made_up = (
+        torch.tensor(number(rf"{words} (-?[\d.]*\d)")) for words in ("real logit", "fake logit", "lsgan_g: logit")
+    )
+    made |= {"lsgan_d": stf.critic_loss(real, fake), "lsgan_g": 0.5 * stf.least_squares(made_up, True)}
+    sides = [int(n) for n in captured(r"'logits',\[B,([\d,]+)\]", how).split(",")]
+    limits = [float(n) for n in captured(r"'logits',.*?,seed,(-?[\d.]+,-?[\d.]+)\)", how).split(",")]
+    logits = torch.from_numpy(recipe.array("logits", (shape[0], *sides), seed, *limits))
     made |= {f"mlff_gan_{k}": stf.least_squares(logits, k == "real") for k in ("real", "fake")}
     made["srsf_adv"] = 0.5 * stf.least_squares(image("dmap", (shape[0], 1, *shape[2:]), seed), True)
-    made |= {"srsf_regularization": stf.roughness(p), "srsf_gradient": stf.gradient_magnitude(p)[:1, :2, :32, :32]}
-    a, h, v, d = haar(p[:1, :1])
-    made |= {"ecpw_dwt_LL": a, "ecpw_dwt_HL": -v, "ecpw_dwt_LH": -h, "ecpw_dwt_HH": d}
+    made |= {"srsf_regularization": stf.roughness(p), "srsf_gradient": stf.gradient_magnitude(p)[shown_gradient]}
+    approximate, h, v, diagonal = haar(p[:1, :1])
+    made |= {"ecpw_dwt_LL": approximate, "ecpw_dwt_HL": -v, "ecpw_dwt_LH": -h, "ecpw_dwt_HH": diagonal}
     return numpy(made)

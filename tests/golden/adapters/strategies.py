@@ -10,7 +10,8 @@ import torch
 from sitsfusion.series import Series
 from sitsfusion.strategies import Dates, Split, StrategyOptions, TrainingPool, select_dates, split
 from tests.golden import recipe
-from tests.golden.goldens import Golden, adapter
+from tests.golden.adapters.series_ops import limited
+from tests.golden.goldens import Golden, adapter, captured, only_entries
 
 Arrays = dict[str, np.ndarray]
 PARTS = ("lr_input", "hr_input", "lr_target", "hr_target")
@@ -49,6 +50,7 @@ def day_list(dates: Dates | None) -> list[float] | None:
 def mae(golden: Golden) -> None:
     """Everything of this file is in `meta`, and exact."""
     meta = golden.meta
+    only_entries(golden, ("empty",))
     check_draws(meta["draws"])
     context = {
         name if name.startswith(("nb", "context")) else f"context_{name}": v for name, v in meta["context"].items()
@@ -63,19 +65,22 @@ def mae(golden: Golden) -> None:
 
 def site(golden: Golden, role: str) -> Series:
     """The series of `meta["inputs"]`: 10 * day + channel."""
-    days = torch.tensor(golden.meta["doys"][role])
-    channels = torch.arange(8 if role == "lr" else 10)
-    values = (10 * days[:, None] + channels)[None, :, :, None, None].expand(-1, -1, -1, 2, 2)
-    mask = recipe.array(f"mask:{role}", (1, len(days), 2, 2), golden.seed) > 0.7
+    text, days = golden.meta["inputs"], torch.tensor(golden.meta["doys"][role])
+    bands, times = int(captured(rf"(\d+) \({role}\)", text)), int(captured(r"(\d+)\*doy", text))
+    h, w = (int(n) for n in captured(r"\(1,T,C,([\d,]+)\)", text).split(","))
+    values = (times * days[:, None] + torch.arange(bands))[None, :, :, None, None].expand(-1, -1, -1, h, w)
+    mask = limited(recipe.array(f"mask:{role}", (1, len(days), h, w), golden.seed), text)
     return Series(values.to(torch.int16).float(), days[None], torch.from_numpy(~mask))
 
 
-def described(name: str, series: Series, role: str) -> Arrays:
+def described(name: str, series: Series, role: str, text: str) -> Arrays:
+    """The arrays of a series; `text` says what becomes of the temperature, and which pixel is held."""
     out = {f"{name}.doy": series.days[0].numpy(), f"{name}.mask": ~series.usable()[0].numpy()}
     if name.endswith("target"):
-        values = series.values[0, :, :, 0, 0] / 10000
+        row, column = (int(n) for n in captured(r"pixel \[([\d,]+)\]", text).split(","))
+        values = series.values[0, :, :, row, column] / 10000
         if role == "lr":
-            values[:, 7] *= 1000  # temperature in kelvin
+            values[:, int(captured(r"lr band (\d+)", text))] *= float(captured(r"lr band \d+ x (\d+)", text))
         out[f"{name}.data"] = values.numpy()
     return out
 
@@ -83,7 +88,8 @@ def described(name: str, series: Series, role: str) -> Arrays:
 @adapter("eval_strategies")
 def evaluation(golden: Golden) -> None:
     series = {role: site(golden, role) for role in ("lr", "hr")}
-    expected = dict(golden.outputs)
+    expected, told = dict(golden.outputs), golden.meta["tolerance"]
+    limits = {kind: float(str(text).removeprefix("rtol ")) for kind, text in told.items()}
     for call in golden.meta["calls"]:
         rng = random.Random(call["python_random_seed"])
         lr_days, hr_days = (golden.meta["doys"][role] for role in ("lr", "hr"))
@@ -93,7 +99,8 @@ def evaluation(golden: Golden) -> None:
             assert (picked is None) == (part in call["none"]), (call["key"], part)
             if picked is None:
                 continue
-            for name, ours in described(f"{call['key']}.{part}", picked, part[:2]).items():
-                np.testing.assert_allclose(ours, expected.pop(name), rtol=1e-6, err_msg=name)
+            for name, ours in described(f"{call['key']}.{part}", picked, part[:2], golden.meta["after"]).items():
+                rtol = limits[name.rpartition(".")[2]]
+                np.testing.assert_allclose(ours, expected.pop(name), rtol=rtol, err_msg=name)
     assert not expected
     check_draws(golden.meta["mae_draws"]["rows"])

@@ -15,7 +15,7 @@ from sitsfusion.ops.series_ops import standardise, unstandardise
 from sitsfusion.series import Series
 from sitsfusion.weights.config import SensorInput, sensor_input
 from tests.golden.adapters.tamrfsits_nets import network
-from tests.golden.goldens import Golden, adapter
+from tests.golden.goldens import Golden, adapter, captured, index
 from tests.methods.tamrfsits.windows import predict_in_cores
 
 Arrays = dict[str, np.ndarray]
@@ -85,8 +85,10 @@ def check_fast(golden: Golden, net: TamrfsitsNet, expected: Pair, lr: Series, hr
 def predict(golden: Golden) -> Arrays:
     net, stats = network(golden), statistics(golden)
     lr_numbers, hr_numbers = digital_numbers(golden, "lr_dn"), digital_numbers(golden, "hr_dn")
-    lr_numbers[:, :, 7] = digital_numbers(golden, "lst_dn")
-    hr_numbers[:, 0, :, 0, 0] = -10000
+    inputs = golden.meta["inputs"]
+    lr_numbers[:, :, int(captured(r"channel (\d+)", inputs["lst_dn"]["how"]))] = digital_numbers(golden, "lst_dn")
+    where, value = (captured(p, inputs["hr_dn"]["how"]) for p in (r"then \[(.*?)\] =", r"\] = (-?\d+)"))
+    hr_numbers[index(where)] = int(value)
     lr, hr = series(lr_numbers, golden, "lr"), series(hr_numbers, golden, "hr")
     batch = len(lr_numbers)
     query = days(golden, "lr_query_doy", batch), days(golden, "hr_query_doy", batch)

@@ -16,7 +16,8 @@ from sitsfusion.nets.tamrfsits_config import DECODERS, HR_ENCODERS, LR_ENCODERS,
 from sitsfusion.nets.temporal import without_key
 from sitsfusion.nets.unet import UNet
 from tests.golden import recipe
-from tests.golden.goldens import Golden, adapter
+from tests.golden.adapters.series_ops import assigned, limited
+from tests.golden.goldens import Golden, adapter, captured
 
 Arrays = dict[str, np.ndarray]
 
@@ -61,15 +62,21 @@ def days(golden: Golden, name: str) -> Tensor:
     return torch.tensor(golden.meta[name])
 
 
+def pixels(text: str) -> int:
+    """n of `every nth pixel` or `pixels [::n, ::n]`."""
+    return int(captured(r"(?:every |pixels \[::)(\d+)", text))
+
+
 @adapter("tamrfsits-model")
 @torch.no_grad()
 def model(golden: Golden) -> Arrays:
     net, lr, hr = network(golden), drawn(golden, "lr"), drawn(golden, "hr")
     lr_days, hr_days, query = (days(golden, f"{k}_doy") for k in ("lr", "hr", "query"))
+    coarse, fine = (pixels(golden.meta["outputs"][name]) for name in ("lr_only", "hr_only"))
     return numpy(
         both=net(lr, lr_days, hr, hr_days, query),
-        lr_only=net(lr, lr_days, None, None, query)[..., ::2, ::2],
-        hr_only=net(None, None, hr, hr_days, query)[..., ::2, ::2],
+        lr_only=net(lr, lr_days, None, None, query)[..., ::coarse, ::coarse],
+        hr_only=net(None, None, hr, hr_days, query)[..., ::fine, ::fine],
     )
 
 
@@ -90,11 +97,10 @@ def masked_cases(golden: Golden, net: TamrfsitsNet) -> Arrays:
     """Transformer and cross attention alone, with and without the key mask of `meta`."""
     tokens, queries = drawn(golden, "tokens"), drawn(golden, "queries")
     height = tokens.shape[-2]
-    mask = drawn(golden, "keymask") < 0.5  # [b, t, h, w]
-    cross_mask = mask.clone()
-    cross_mask[:, :, 0, 0] = True
+    how = golden.meta["inputs"]["keymask"]["how"]
+    cross_mask = torch.from_numpy(assigned(limited(golden.draw("keymask"), how), how))  # [b, t, h, w]
     mask = cross_mask.clone()
-    mask[:, 0] = False
+    mask[:, int(captured(r"date (\d+) is set unmasked", how))] = False
     mask, cross_mask = (rearrange(m, "b t h w -> b (h w) t") for m in (mask, cross_mask))
     tokens, queries = to_pixels(tokens), to_pixels(queries)
     cross, temporal = net.decoder.cross, net.encoder.temporal
@@ -121,7 +127,9 @@ def blocks(golden: Golden) -> Arrays:
     encoded = encoder.temporal(tokens)
     images = {
         "lr_features": per_date(encoder.lr, lr),
-        "hr_features": per_date(encoder.hr, hr[:, :2]),
+        "hr_features": per_date(
+            encoder.hr, hr[:, : int(captured(r"first (\d+) dates", golden.meta["outputs"]["hr_features"]))]
+        ),
         "input_tokens": to_images(tokens, height),
         "encoded": to_images(encoded, height),
         "attended": to_images(decoder.attend(encoded, query), height),
@@ -147,14 +155,18 @@ def positional(golden: Golden) -> Arrays:
     learnable = LearnableTemporalEncoding(x.shape[-1])
     state = {n: recipe.weight(published(n), tuple(p.shape), golden.seed) for n, p in learnable.state_dict().items()}
     learnable.load_state_dict({n: torch.from_numpy(w) for n, w in state.items()})
-    return numpy(
-        pe64_div365=FixedTemporalEncoding(64, 365)(doy),
-        pe12_div1000=FixedTemporalEncoding(12, 1000)(doy),
-        pe10_offset3=FixedTemporalEncoding(10, 1000, 3)(doy),
-        add6=encoded(FixedTemporalEncoding(x.shape[-1], 365), "add", doy),
-        concat4=encoded(FixedTemporalEncoding(4, 365), "concat", doy),
-        learnable_add6=encoded(learnable, "add", doy / 100),
-    )
+    out: dict[str, Tensor] = {}
+    for name in golden.outputs:
+        text = golden.meta["outputs"][name]
+        if name.startswith("learnable"):
+            out[name] = encoded(learnable, "add", doy / float(captured(r"doy/([\d.]*\d)", text)))
+            continue
+        offset = int(captured(r"offset (-?\d+)", text)) if "offset" in text else 0
+        features, div = (int(captured(p, text)) for p in (r"(\d+) features", r"div (\d+)"))
+        modes = [mode for mode in ("add", "concat") if name.startswith(mode)]
+        fixed = FixedTemporalEncoding(x.shape[-1] if modes == ["add"] else features, div, offset)
+        out[name] = encoded(fixed, modes[0], doy) if modes else fixed(doy)
+    return numpy(**out)
 
 
 def published(name: str) -> str:
@@ -179,7 +191,9 @@ def encoder_variant(golden: Golden, case: str, entries: dict) -> Tensor:
     config = (LR_ENCODERS if coarse else HR_ENCODERS)[name]
     net = SpatialEncoder(config, x.shape[2], 64, 3 if coarse else 1)
     load_network(net.network, config, entries, f"{case}.model.", golden.seed)
-    return per_date(net.eval(), x)[:, :, ::4, ::3, ::3]
+    text = golden.meta["outputs"][f"{role}_*"]
+    channels, step = int(captured(r"channels \[::(\d+)\]", text)), pixels(text)
+    return per_date(net.eval(), x)[:, :, ::channels, ::step, ::step]
 
 
 def decoder_variant(golden: Golden, case: str, entries: dict) -> Tensor:
@@ -199,12 +213,30 @@ def variants(golden: Golden) -> Arrays:
     for case in golden.outputs:
         entries = listing[case]["entries"]
         if case == "esr_pixelshuffle":
-            net = EsrEncoder(4, features=16, rrdb=2, growth=8, factor=2, base=2, upsampling="pixel_shuffle")
-            load_network(net, EsrEncConfig(rrdb=2), entries, f"{case}.", golden.seed)
-            out[case] = net(drawn(golden, "x4"))[:, ::2]
+            text = golden.meta["outputs"][case]
+            bands, features, rrdb, growth, factor, base = (
+                int(captured(p, text))
+                for p in (
+                    r"(\d+) bands",
+                    r"latent (\d+)",
+                    r"(\d+) RRDB",
+                    r"growth (\d+)",
+                    r"factor (\d+)",
+                    r"base (\d+)",
+                )
+            )
+            net = EsrEncoder(bands, features, rrdb, growth, factor=factor, base=base, upsampling="pixel_shuffle")
+            load_network(net, EsrEncConfig(rrdb=rrdb), entries, f"{case}.", golden.seed)
+            every = int(captured(r"channels \[::(\d+)\]", text))
+            out[case] = net(drawn(golden, captured(r" on (\w+)", text)))[:, ::every]
         elif case == "srunet_x3":
-            unet = load_network(UNet(4, 5, depth=3, growth=3, factor=3), UNetConfig(), entries, f"{case}.", golden.seed)
-            out[case] = unet(drawn(golden, "x5"))[..., ::2, ::2]
+            text = golden.meta["outputs"][case]
+            sizes = (r"(\d+)->", r"->(\d+)", r"depth (\d+)", r"growth (\d+)", r"factor (\d+)")
+            given, made, depth, growth, factor = (int(captured(p, text)) for p in sizes)
+            unet: nn.Module = UNet(given, made, depth=depth, growth=growth, factor=factor)
+            unet = load_network(unet, UNetConfig(), entries, f"{case}.", golden.seed)
+            step = pixels(text)
+            out[case] = unet(drawn(golden, captured(r" on (\w+)", text)))[..., ::step, ::step]
         else:
             run = decoder_variant if case.startswith("decoder_") else encoder_variant
             out[case] = run(golden, case, entries)

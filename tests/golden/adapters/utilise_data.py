@@ -21,7 +21,7 @@ from sitsfusion.datasets.utilise_options import DataSettings, MaskSettings
 from sitsfusion.datasets.utilise_positions import positions
 from sitsfusion.evaluation.utilise_figures import gallery, upsample_attention
 from tests.golden import recipe
-from tests.golden.goldens import Golden, adapter
+from tests.golden.goldens import Golden, adapter, captured
 
 Arrays = dict[str, np.ndarray]
 
@@ -35,7 +35,7 @@ def _first(counts: list[int], height: int, width: int, value: float) -> np.ndarr
 def _check_detection(meta: dict[str, Any], text: str, seed: int) -> None:
     height, width = meta["H"], meta["W"]
     mask = _first(meta["mask_counts"], height, width, 1)
-    percent, channels = int(_found(r"set to (\d+) \(percent\)", text)), int(_found(r"\(T,(\d+),H,W\)", text))
+    percent, channels = int(captured(r"set to (\d+) \(percent\)", text)), int(captured(r"\(T,(\d+),H,W\)", text))
     probability = _first(meta["probability_counts"], height, width, percent)
     seq = recipe.array("detect.seq", (len(mask), channels, height, width), seed)
     seq[meta["nan_frames"]] = np.nan
@@ -50,7 +50,7 @@ def _check_detection(meta: dict[str, Any], text: str, seed: int) -> None:
 
 def _check_half(meta: dict[str, Any]) -> None:
     mask = _first(meta["mask_counts"], meta["H"], meta["W"], 1)
-    seq, probability = np.zeros_like(mask), np.full_like(mask, int(_found(r"(\d+) everywhere", meta["probability"])))
+    seq, probability = np.zeros_like(mask), np.full_like(mask, int(captured(r"(\d+) everywhere", meta["probability"])))
     for name, expected in meta["expected_impaired"].items():
         dtype = np.float16 if name.endswith("half") else np.float32
         percent = probability.astype(dtype) if name.startswith("with_probability") else None
@@ -84,37 +84,33 @@ def gap_pieces(golden: Golden) -> Arrays:
     _check_sampling(meta["sample_indices"])
     shape = tuple(meta["fill"]["seq"])
     images = recipe.array("fill.seq", shape, golden.seed)
-    share = float(_found(r"< ([\d.]+)$", meta["inputs"]))
+    share = float(captured(r"< ([\d.]*\d)$", meta["inputs"]))
+    value = float(captured(r"fill/value: fill ([\d.]*\d)", meta["outputs"]))
     masks = (recipe.array("fill.masks", (shape[0], 1, *shape[2:]), golden.seed) < share).astype(np.int8)
     valid, draws = np.array(meta["fill"]["mask_valid"]), Draws(0)
     grown = dilate(masks)
     return {
-        "fill/value": fill(images, masks, "fill_value", 1, draws),
-        "fill/dilated": fill(images, grown, "fill_value", 1, draws),
+        "fill/value": fill(images, masks, "fill_value", value, draws),
+        "fill/dilated": fill(images, grown, "fill_value", value, draws),
         "fill/dilated_masks": grown,
-        "fill/mean": fill(images, masks, "mean", 1, draws, valid),
+        "fill/mean": fill(images, masks, "mean", value, draws, valid),
     }
 
 
 # -- end to end on tiny data -------------------------------------------------------------------------------------------
 
 
-def _found(pattern: str, text: str) -> str:
-    """What the group of a pattern matches in a sentence."""
-    match = re.search(pattern, text)
-    assert match is not None, (pattern, text)
-    return match[1]
-
-
-def _thinned(values: Any, expected: np.ndarray) -> np.ndarray:
-    """Every n-th row and column, so many as were kept of the expected values."""
-    step = values.shape[-1] // expected.shape[-1]
+def _thinned(values: Any, name: str, text: str) -> np.ndarray:
+    """What `<name> rows and columns 0,n,..` or `<name> whole` keeps."""
+    found = re.search(rf"{name}\b[^;]*? (?:whole|rows and columns 0,(\d+),)", text)
+    assert found is not None, (name, text)
+    step = int(found[1] or 1)
     return np.asarray(values[..., ::step, ::step])
 
 
 def _draws(text: str, name: str) -> tuple[tuple[int, ...], tuple[float, ...]]:
     """Shape and range of the first array("<...>/name", (shape), seed, low, high) in a sentence."""
-    match = re.search(rf'array\([^()]*/{name}",\(([\d,]+)\)(?:,seed,(-?[\d.]+),(-?[\d.]+))?\)', text)
+    match = re.search(rf'array\([^()]*/{name}",\(([\d,]+)\)(?:,seed,(-?[\d.]*\d),(-?[\d.]*\d))?\)', text)
     assert match is not None, (name, text)
     limits = tuple(float(n) for n in match.groups()[1:] if n is not None)
     return tuple(int(n) for n in match[1].split(",") if n), limits
@@ -128,11 +124,11 @@ def _cube(text: str, name: str, seed: int) -> np.ndarray:
         return recipe.array(f"cube/{name}/{part}", shape, seed, *limits)
 
     level = draw("cover")
-    clear = level < float(_found(r"below ([\d.]+) set to 0", text))
+    clear = level < float(captured(r"below ([\d.]*\d) set to 0", text))
     mask = (draw("mask") < np.where(clear, 0, level)).astype(np.float32)
     reflectance, scene = draw("reflectance"), np.floor(draw("scl"))
-    probability = mask * int(_found(r"probability = (\d+)", text))
-    frame = int(_found(r"frame (\d+):", text))
+    probability = mask * int(captured(r"probability = (\d+)", text))
+    frame = int(captured(r"frame (\d+):", text))
     reflectance[..., frame], mask[..., frame] = np.nan, 1
     layers = [reflectance, *(layer[:, :, None] for layer in (probability, scene, mask))]
     return np.concatenate(layers, axis=2).astype(np.float16)
@@ -140,8 +136,8 @@ def _cube(text: str, name: str, seed: int) -> np.ndarray:
 
 def _write_archive(golden: Golden, folder: Path) -> None:
     text = golden.meta["inputs"]
-    kept = [int(n) for n in _found(r"iid split channels ([\d,]+), frames", text).split(",")]
-    context = int(_found(r"frames 0-(\d+) as context", text)) + 1
+    kept = [int(n) for n in captured(r"iid split channels ([\d,]+), frames", text).split(",")]
+    context = int(captured(r"frames 0-(\d+) as context", text)) + 1
     for tile, names in golden.meta["cubes"].items():
         for name in names:
             cube = _cube(text, name, golden.seed)
@@ -181,6 +177,7 @@ def _same_simulation(path: Path, expected: dict[str, Any], key: str, arrays: Arr
             arrays[f"{key}{name}/masks"] = file[name][group]["masks_random_clouds"][()]
 
 
+# Published simulation settings (specification of U-TILISE, section 6.7), which `steps` only names.
 _FILTER = {"type": "cloud-free", "min_length": 5, "return_valid_obs_only": True}
 
 
@@ -189,9 +186,15 @@ def earthnet2021_data(golden: Golden) -> Arrays:
     arrays: Arrays = {}
     common = {"dataset": "earthnet2021", "channels": "bgr-nir"}
     steps = golden.meta["steps"]
-    longest, above = int(_found(r"max_seq_length (\d+)", steps)), float(_found(r"occluded_above_p ([\d.]+)", steps))
-    masks = MaskSettings(ratio_masked_frames=float(_found(r"ratio ([\d.]+)", steps)), non_masked_frames=(0,))
-    seed = int(_found(r"random seed (\d+)", steps))
+    longest, above = (
+        int(captured(r"max_seq_length (\d+)", steps)),
+        float(captured(r"occluded_above_p ([\d.]*\d)", steps)),
+    )
+    masks = MaskSettings(
+        ratio_masked_frames=float(captured(r"ratio ([\d.]*\d)", steps)),
+        non_masked_frames=(int(captured(r"never frame (-?\d+)", steps)),),
+    )
+    seed = int(captured(r"random seed (\d+)", steps))
     with TemporaryDirectory() as name:
         folder = Path(name)
         _write_archive(golden, folder)
@@ -214,14 +217,13 @@ def earthnet2021_data(golden: Golden) -> Arrays:
             _same_simulation(folder / f"{key}_simulation.hdf5", expected["simulation"], key, arrays)
         stored = parts["val"].model_copy(update={"preprocessed": True, "hdf5_file": "val_simulation.hdf5"})
         loaded = gap_samples(stored, masks, "val")[0]
-        clouds = DataSettings(
-            root=folder, split="iid", render_occluded_above_p=above, **{**common, "channels": "bgr-nir-mask"}
-        )
+        common["channels"] = captured(r"channels ([\w-]+)", steps)
+        clouds = DataSettings(root=folder, split="iid", render_occluded_above_p=above, **common)
         real = gap_samples(clouds, MaskSettings(mask_type="real_clouds"), "test")[0]
     _same_sample(loaded, golden.meta["loader"])
     _same_sample(real, golden.meta["real_clouds"])
     return arrays | {
-        f"{key}/{name}": _thinned(sample[name], golden.outputs[f"{key}/{name}"])
+        f"{key}/{name}": _thinned(sample[name], f"{key}/{name}", golden.meta["outputs"])
         for key, sample in (("loader", loaded), ("real_clouds", real))
         for name in ("x", "masks")
     }
@@ -241,15 +243,15 @@ def _same_sample(sample: dict[str, Any], expected: dict[str, Any]) -> None:
 
 def _write_patches(golden: Golden, path: Path) -> None:
     text = golden.meta["inputs"]
-    threshold, high = (float(_found(p, text)) for p in (r"below ([\d.]+) set to 0", r"cloud_prob = ([\d.]+)"))
-    gap_at, gap_days = (int(_found(p, text)) for p in (r"gaps\[(\d+)\]=", r"gaps\[\d+\]=(\d+)"))
-    days = {"one": 1, "two": 2, "three": 3}[_found(r"S1 dates (\w+) days later", text)]
-    start = date.fromisoformat(_found(r"(\d{4}-\d\d-\d\d)", text))
+    threshold, high = (float(captured(p, text)) for p in (r"below ([\d.]*\d) set to 0", r"cloud_prob = ([\d.]*\d)"))
+    gap_at, gap_days = (int(captured(p, text)) for p in (r"gaps\[(\d+)\]=", r"gaps\[\d+\]=(\d+)"))
+    days = {"one": 1, "two": 2, "three": 3}[captured(r"S1 dates (\w+) days later", text)]
+    start = date.fromisoformat(captured(r"(\d{4}-\d\d-\d\d)", text))
     with h5py.File(path, "w") as file:
         for patch in golden.meta["patches"]:
             levels: Arrays = {}
             for part in ("S2", "cover", "cloud_mask", "S1", "gaps"):
-                match = re.search(rf'array\(P\+"/{part}",\(([\d,]+)\)(?:,seed,(-?[\d.]+),(-?[\d.]+))?\)', text)
+                match = re.search(rf'array\(P\+"/{part}",\(([\d,]+)\)(?:,seed,(-?[\d.]*\d),(-?[\d.]*\d))?\)', text)
                 assert match is not None, part
                 shape = tuple(int(n) for n in match[1].split(",") if n)
                 limits = [float(n) for n in match.groups()[1:] if n is not None]
@@ -275,7 +277,7 @@ def _write_patches(golden: Golden, path: Path) -> None:
 def sen12mscrts_data(golden: Golden) -> Arrays:
     arrays: Arrays = {}
     meta, steps = golden.meta, golden.meta["steps"]
-    masks, seed = MaskSettings(non_masked_frames=(0,)), int(_found(r"seed (\d+)", steps))
+    masks, seed = MaskSettings(non_masked_frames=(0,)), int(captured(r"seed (\d+)", steps))
     with TemporaryDirectory() as name:
         folder = Path(name)
         _write_patches(golden, folder / "val.hdf5")
@@ -285,7 +287,7 @@ def sen12mscrts_data(golden: Golden) -> Arrays:
             _same_arrays(
                 file, meta["detected"], ("idx_impaired_frames", "idx_cloudy_frames", "idx_good_frames", "valid_obs")
             )
-        longest, days = (int(_found(rf"{key} (\d+)", steps)) for key in ("max_seq_length", "max_t_sampling"))
+        longest, days = (int(captured(rf"{key} (\d+)", steps)) for key in ("max_seq_length", "max_t_sampling"))
         rule = {**_FILTER, "max_t_sampling": days}
         common = {"dataset": "sen12mscrts", "root": folder, "channels": "all", "include_s1": True}
         data = DataSettings(split="val", max_seq_length=longest, filter_settings=rule, **common)
@@ -299,7 +301,7 @@ def sen12mscrts_data(golden: Golden) -> Arrays:
             assert (len(samples), samples.num_channels) == (meta[key]["n"], meta[key]["num_channels"])
             _same_sample(samples[0], meta[key])
             if sar:
-                arrays["loader/x"] = _thinned(samples[0]["x"], golden.outputs["loader/x"])
+                arrays["loader/x"] = _thinned(samples[0]["x"], "loader/x", golden.meta["outputs"])
     return arrays
 
 
@@ -308,6 +310,13 @@ def galleries(golden: Golden) -> Arrays:
     shapes = golden.meta["shapes"]
     attention, images = (recipe.array(f"gallery.{n}", tuple(shapes[n]), golden.seed) for n in ("att", "images"))
     larger = upsample_attention(torch.from_numpy(attention), tuple(golden.meta["target"]))
-    found = gallery(images, golden.meta["ncols"])
+    text = golden.meta["outputs"]
+    found = gallery(
+        images,
+        golden.meta["ncols"],
+        border=int(captured(r"border (\d+)", text)),
+        colour=captured(r"(black|white) border", text),  # type: ignore[arg-type]
+        brightness=float(captured(r"brightness factor ([\d.]*\d)", text)),
+    )
     assert found.dtype == np.float64
     return {"upsampled": larger.numpy(), "gallery": found.astype(np.float32)}

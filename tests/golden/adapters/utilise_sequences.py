@@ -15,7 +15,7 @@ from sitsfusion.methods.utilise.trivial import CopyMode, fill_trivially, source_
 from sitsfusion.metrics.utilise import MetricOptions, dssim, sequence_metrics
 from tests.golden.adapters.series_ops import described, number_after
 from tests.golden.adapters.utilise_nets import Arrays, drawn
-from tests.golden.goldens import Golden, adapter
+from tests.golden.goldens import Golden, adapter, captured
 
 
 def close(found: dict[str, Any], expected: dict[str, float], golden: Golden) -> None:
@@ -27,15 +27,19 @@ def close(found: dict[str, Any], expected: dict[str, float], golden: Golden) -> 
 
 @adapter("utilise_losses_metrics")
 def losses_metrics(golden: Golden) -> Arrays:
+    text = golden.meta["inputs"]
+    shares = (r'masks"[^<]*< ([\d.]*\d)', r'cloud_mask"[^<]*< ([\d.]*\d)')
+    hidden, cloudy, error = (float(captured(pattern, text)) for pattern in (*shares, r"y \+ ([\d.]*\d)\*"))
+    cleared = int(captured(r"frame (\d+) cleared", text))
     for name, case in golden.meta["cases"].items():
         (b, t, c, h, w), seed = case["shape"], golden.seed
         y = drawn(f"metrics.{name}.y", [b, t, c, h, w], seed, 0, 1)
-        predicted = (y + 0.2 * drawn(f"metrics.{name}.error", [b, t, c, h, w], seed)).clamp(0, 1)
-        masks = (drawn(f"metrics.{name}.masks", [b, t, 1, h, w], seed, 0, 1) < 0.35).float()
-        masks[:, 0] = 0
+        predicted = (y + error * drawn(f"metrics.{name}.error", [b, t, c, h, w], seed)).clamp(0, 1)
+        masks = (drawn(f"metrics.{name}.masks", [b, t, 1, h, w], seed, 0, 1) < hidden).float()
+        masks[:, cleared] = 0
         clouds = None
         if case["cloud_mask"]:
-            clouds = (drawn(f"metrics.{name}.cloud_mask", [b, t, 1, h, w], seed, 0, 1) < 0.1).float()
+            clouds = (drawn(f"metrics.{name}.cloud_mask", [b, t, 1, h, w], seed, 0, 1) < cloudy).float()
         real = torch.tensor(case["masks_valid_obs"])
         options = MetricOptions(**case["metric_settings"])
         close(sequence_metrics(predicted, y, masks, real, clouds, options), case["metrics"], golden)
@@ -45,16 +49,21 @@ def losses_metrics(golden: Golden) -> Arrays:
             close(utilise_loss(UtiliseLossConfig(), predicted, y, masks, real, clouds), case["default_loss"], golden)
     shape = list(golden.outputs["ssim/dssim_map"].shape)
     a, b_ = (drawn(f"ssim.{k}", shape, golden.seed, 0, 1) for k in ("a", "b"))
-    near = 0.9 * a + 0.1 * b_
+    of_a, of_b = (float(captured(p, golden.meta["outputs"])) for p in (r"([\d.]*\d)a\+", r"\+([\d.]*\d)b"))
+    near = of_a * a + of_b * b_
     return {"ssim/dssim_map": dssim(a, b_).numpy(), "ssim/dssim_map_near": dssim(a, near).numpy()}
 
 
 @adapter("utilise_trivial_baselines")
 def trivial(golden: Golden) -> Arrays:
+    text = golden.meta["inputs"]
     b, t, _, h, w = shape = golden.meta["shape"]
     images = drawn("trivial.images", shape, golden.seed, 0, 1)
-    masks = (drawn("trivial.masks", [b, t, 1, h, w], golden.seed, 0, 1) < 0.5).float()
-    masks[..., 0, 0] = 1
+    masks = (
+        drawn("trivial.masks", [b, t, 1, h, w], golden.seed, 0, 1) < float(captured(r"< ([\d.]*\d)", text))
+    ).float()
+    row, column = (int(n) for n in captured(r"pixel \(([\d,]+)\)", text).split(","))
+    masks[..., row, column] = 1
     days = torch.tensor(golden.meta["days"])
     out = {"linear_interpolation/out": fill_trivially(images, masks, days, "linear_interpolation").numpy()}
     for mode in get_args(CopyMode):
@@ -66,8 +75,11 @@ def trivial(golden: Golden) -> Arrays:
     return out
 
 
-def stub(x: Tensor, days: Tensor) -> Tensor:
-    return 0.5 * x + 0.5 * x.mean(1, keepdim=True) + 0.05 * torch.sin(0.1 * days)[:, :, None, None, None]
+def stub(text: str, x: Tensor, days: Tensor) -> Tensor:
+    """`0.5 x + 0.5 mean over time of x ... + 0.05 sin(0.1 pos[b,t])`."""
+    patterns = (r"= ([\d.]*\d) x", r"([\d.]*\d) mean", r"([\d.]*\d) sin", r"sin\(([\d.]*\d) pos")
+    of_x, of_mean, of_sine, speed = (float(captured(pattern, text)) for pattern in patterns)
+    return of_x * x + of_mean * x.mean(1, keepdim=True) + of_sine * torch.sin(speed * days)[:, :, None, None, None]
 
 
 @adapter("utilise_sliding_window")
@@ -77,16 +89,16 @@ def sliding_window(golden: Golden) -> Arrays:
         b, t, c, h, w = golden.outputs[f"{name}/out"].shape
         level = drawn(f"sliding.{name}.level", [t], golden.seed, 0, 1) * case["level"]
         masks = drawn(f"sliding.{name}.masks", [b, t, 1, h, w], golden.seed, 0, 1) < level[:, None, None, None]
-        masks[:, 0] = False
+        masks[:, int(captured(r"frame (\d+) cleared", golden.meta["inputs"]))] = False
         x = drawn(f"sliding.{name}.x", [b, t, c, h, w], golden.seed, 0, 1).masked_fill(masks, 1.0)
         days = torch.tensor(case["positions"])
         coverage = masks.float().mean((0, 2, 3, 4))
-        np.testing.assert_allclose(coverage, case["coverage"], atol=1e-6)
+        np.testing.assert_allclose(coverage, case["coverage"], **golden.tolerance())
         windows = windows_in_time(coverage, case["window"])
         assert windows == [(first, min(last, t)) for first, last in case["windows"]], name
 
         def predict(first: int, last: int, x: Tensor = x, days: Tensor = days) -> Tensor:
-            return stub(x[:, first:last], days[:, first:last])
+            return stub(golden.meta["stub_model"], x[:, first:last], days[:, first:last])
 
         series, switches = join_windows(predict, windows)
         assert list(switches) == case["switch"], name

@@ -75,7 +75,7 @@ def test_the_experiment_runs_to_its_table(tmp_path: Path) -> None:
     ]
     config = cast(Config, compose(options))
     train(config)
-    text = (tmp_path / "utilise-simulated" / "scores.csv").read_text()
+    text = (tmp_path / "utilise-sim" / "scores.csv").read_text()
     assert text.startswith("filler,ssim")
     assert len(text.splitlines()) == 6
-    assert len(list((tmp_path / "utilise-simulated" / "pictures").glob("*.png"))) == 1
+    assert len(list((tmp_path / "utilise-sim" / "pictures").glob("*.png"))) == 1

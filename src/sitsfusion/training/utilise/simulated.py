@@ -25,7 +25,7 @@ from sitsfusion.training.utilise.config import SimulatedConfig
 _YEAR = 2022
 _IN_MEMORY = 8  # scenes kept without a cache
 _VALIDATION, _TEST = 1_000_000, 2_000_000  # seeds of scenes that training never sees begin here
-_NOTHING = -32768  # stored: not observed
+NOTHING = -32768  # stored: not observed
 _SCALE = 10_000
 
 
@@ -76,8 +76,8 @@ def scene_arrays(size: int, bands: tuple[str, ...], least_clear: float, seed: in
     values = [[instrument.encodings[b].decode(acquired[t].stored[b]) for b in at] for t in kept]
     dates = [passes[t].day for t in kept]
     return {
-        "images": _stored(torch.from_numpy(np.array(values, np.float32))),
-        "truth": _stored(torch.from_numpy(np.stack([place.truth("fine", day)[at] for day in dates]))),
+        "images": stored(torch.from_numpy(np.array(values, np.float32))),
+        "truth": stored(torch.from_numpy(np.stack([place.truth("fine", day)[at] for day in dates]))),
         "usable": torch.from_numpy(clear[kept]),
         "clouds": torch.from_numpy(~clear),
         "position_days": torch.from_numpy(np.asarray(positions(dates, "day-of-year"))),
@@ -121,13 +121,14 @@ def _turned(images: Tensor, turn: int, mirror: bool) -> Tensor:
     return (turned.flip(-1) if mirror else turned).contiguous()
 
 
-def _stored(values: Tensor) -> Tensor:
+def stored(values: Tensor) -> Tensor:
+    """Reflectance as `scene_arrays` keeps it: int16, x 10000, `NOTHING` for NaN."""
     scaled = (values * _SCALE).round().clamp(-32767, 32767)
-    return scaled.nan_to_num(_NOTHING).to(torch.int16)
+    return scaled.nan_to_num(NOTHING).to(torch.int16)
 
 
 def _reflectance(stored: Tensor) -> Tensor:
-    return (stored.float() / _SCALE).masked_fill(stored == _NOTHING, torch.nan)
+    return (stored.float() / _SCALE).masked_fill(stored == NOTHING, torch.nan)
 
 
 def _cached(config: SimulatedConfig, seed: int) -> Tensors:
