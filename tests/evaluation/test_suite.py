@@ -36,6 +36,7 @@ def test_packaged_suites_can_be_read_and_name_known_methods(name: str) -> None:
     assert suite.description
     assert {"naive", "closest"} <= {spec.name for spec in suite.specs()}
     for spec in suite.specs():
+        assert spec.name in methods.names()
         assert spec.optional or methods.make(spec.name, spec.options).card.name == spec.name
 
 
