@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -296,9 +297,8 @@ FOLDS = 4
 
 
 def belgium(folder: Path) -> list[Case]:
-    with TemporaryDirectory() as work:
-        opened = open_scene(write_belgium(folder / "s2_l8_belgium_a", Path(work) / "belgium"))
-        scene = Scene({role: opened[role] for role in ("fine", "coarse")}, name="belgium").load()
+    opened = open_scene(write_belgium(folder / "s2_l8_belgium_a", Path(_work().name) / "belgium"))
+    scene = Scene({role: opened[role] for role in ("fine", "coarse")}, name="belgium").load()
     bands = ("B02", "B03", "B04", "B8A", "B11", "B12")
     two = (
         "stair",
@@ -312,7 +312,7 @@ def belgium(folder: Path) -> list[Case]:
         ("efast", "efast", {"min_importance": 0}),
         "joint-gp",
     )
-    return [_series("s2_l8_belgium_a", scene, (*CURVES, *two), bands=bands)]
+    return [_series("s2_l8_belgium_a", scene, (*LONG_CURVES, *two), bands=bands)]
 
 
 def meadow(folder: Path) -> list[Case]:
@@ -384,6 +384,12 @@ def _series(name: str, scene: Scene, methods: Sequence[Any], **more: Any) -> Cas
     cube = with_clear_shares(scene)["fine"]
     clear = [d for d, item in zip(cube.dates, cube.items, strict=True) if (item.clear_share or 0) >= CLEAR_SHARE][1:-1]
     return case_of(name, scene, [clear[i::FOLDS] for i in range(FOLDS)], methods, **more)
+
+
+@cache
+def _work() -> TemporaryDirectory[str]:
+    """For files that are made of a case; jobs identify images by them, so they must stay until the end."""
+    return TemporaryDirectory()
 
 
 # -- reading --------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """U-TILISE weights against copying and straight lines, in gaps made on real series and on simulated ones.
 
-    python benchmarks/utilise_real.py WEIGHTS CASES_DIR [--samples 64]
+    python benchmarks/utilise_real.py WEIGHTS CASES_DIR [--samples 64] [--places simulated]
 
 Gaps are drawn as in training (whole frames, and the clouds of other days) on top of the clouds that the masks know;
 scored where something was hidden and the image itself is clear. Simulated: places that no training saw, against the
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -65,16 +65,17 @@ class RealSamples:
         return sample | {"y": sample["y"].nan_to_num(0.0), "cloud_mask": cloudy.float()}
 
 
-def tables(weights: str, cases: Path, count: int) -> Iterator[tuple[str, Scores]]:
+def tables(weights: str, cases: Path, count: int, places: Sequence[str]) -> Iterator[tuple[str, Scores]]:
     """A table per place."""
     net, given = load_utilise(resolve(weights))
     fillers = {given.name: network(net, SequenceOptions(given.window)), **trivial_fillers()}
     config = SimulatedConfig(kind="simulated", batch_size=1, testing_validation_batch_size=1, bands=given.bands)
     options = replace(EVALUATION, ssim=False)
-    yield "simulated", score(datasets(config)[2], fillers, options, ignore_nan=True, limit=count)
+    if "simulated" in places:
+        yield "simulated", score(datasets(config)[2], fillers, options, ignore_nan=True, limit=count)
     with TemporaryDirectory() as work:
-        for name, write in CASES.items():
-            place = write(cases / name, Path(work) / name).parent
+        for name in (one for one in places if one in CASES):
+            place = CASES[name](cases / name, Path(work) / name).parent
             samples = RealSamples(place, given.bands, config, count)
             yield name, score(samples, fillers, options, ignore_nan=True)
 
@@ -84,8 +85,10 @@ def main() -> None:
     parser.add_argument("weights")
     parser.add_argument("cases", type=Path)
     parser.add_argument("--samples", type=int, default=64)
+    every = ("simulated", *CASES)
+    parser.add_argument("--places", nargs="+", choices=every, default=every)
     args = parser.parse_args()
-    for place, scores in tables(args.weights, args.cases, args.samples):
+    for place, scores in tables(args.weights, args.cases, args.samples, args.places):
         print(place)
         for filler, found in scores.items():
             values = [found.get(f"masked_{m}{IN_GAPS}", found.get(f"{m}{IN_GAPS}", float("nan"))) for m in METRICS]
