@@ -132,7 +132,7 @@ def test_leave_one_out_is_a_strategy_of_suites(tmp_path: Path) -> None:
 
 
 def test_missing_suites_and_data_are_said(tmp_path: Path) -> None:
-    with pytest.raises(ReadError, match=r"suites: ls2s2, .*simulated"):
+    with pytest.raises(ReadError, match=r"suites: classical, ls2s2, .*simulated"):
         read_suite("simulate")
     suite, folder = read_suite("ls2s2")
     with pytest.raises(InputError, match="--data"):
