@@ -37,7 +37,7 @@ _BYTES = 4
 class UtiliseOptions(Options):
     """Options of `utilise`."""
 
-    weights: str = Field("utilise-sim", description="shipped or fetched name, folder of our format, or published .pth")
+    weights: str = Field(description="shipped or fetched name, folder of our format, or published .pth")
     bands: tuple[str, ...] | None = Field(
         None, description="bands to feed in place of those of the weights, in their order (B08 for B8A, say)"
     )
