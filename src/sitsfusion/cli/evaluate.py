@@ -35,6 +35,7 @@ class RunOptions:
     brisque: Annotated[Path | None, typer.Option(help="support vectors of BRISQUE", show_default=False)] = None
     images: Annotated[bool, typer.Option("--images", help="GeoTIFFs under the published names")] = False
     animations: Annotated[bool, typer.Option("--animations", help="an HTML animation per site")] = False
+    costs: Annotated[bool, typer.Option("--costs", help="measure what an image of each method costs")] = False
     keep: Annotated[bool, typer.Option("--keep", help="keep the predictions as they are")] = False
     width: Annotated[float | None, typer.Option(help="only a square of so many metres", show_default=False)] = None
     patch: Annotated[int, typer.Option(help="which one: 0 south-west, row by row northwards", min=0)] = 0
@@ -48,7 +49,9 @@ class RunOptions:
     profile: Annotated[bool, typer.Option("--profile", help="print how long each step took")] = False
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object for programs")] = False
 
-    def settings(self, margin: int = 30, metrics: Metrics = "all", images: bool = False) -> Settings:
+    def settings(
+        self, margin: int = 30, metrics: Metrics = "all", images: bool = False, costs: bool = False
+    ) -> Settings:
         """Settings of a run; the arguments are what holds where no option was given."""
         from sitsfusion.engine.job import Resources
         from sitsfusion.evaluation.settings import Settings
@@ -62,6 +65,7 @@ class RunOptions:
             keep=self.keep,
             images=self.images or images,
             animations=self.animations,
+            costs=self.costs or costs,
             brisque=self.brisque,
             resources=Resources(device=self.device, memory=budget, threads=self.threads, tile=self.tile),
         )
@@ -145,7 +149,7 @@ def benchmark(
     sites: Sequence[Site] = [PlaceSite(path) for path in site or ()]
     if not sites:
         sites = simulated_twin(simulated) if simulated else sites_of(found, base, data)
-    settings = given.settings(margin, found.metrics, found.images)
+    settings = given.settings(margin, found.metrics, found.images, found.costs)
     specs = _only(found.specs(weights), only)
     _run(given, found.cases(sites, given.square()), specs, settings, (f"Benchmark {suite}", found.description))
 

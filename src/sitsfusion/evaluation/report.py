@@ -15,8 +15,8 @@ from string import Template
 import sitsfusion
 from sitsfusion.engine.files import read_json, write_text
 from sitsfusion.evaluation.figures import Figure
-from sitsfusion.evaluation.results import Result, Row, read_results
-from sitsfusion.evaluation.tables import STEPS, refusals, summarise
+from sitsfusion.evaluation.results import Result, Row, read_costs, read_results
+from sitsfusion.evaluation.tables import COSTS, COSTS_EXPLAINED, STEPS, cost_cells, refusals, summarise
 
 # Metric, heading, factor from its unit to what is shown, better when: low, high, near zero.
 _SHOWN: tuple[tuple[str, str, float, str], ...] = (
@@ -64,7 +64,7 @@ def write_report(out: Path, title: str, description: str, figures: Sequence[Figu
         "figures": "\n".join(_figure(one) for one in figures) or _no_figures(),
         "more": more,
         "refused": _refused(results),
-        "timings": _timings(results),
+        "timings": _timings(results) + _costs(out),
         "run": escape(str(read_json(out / "run.json") or {})),
     }
     page = Template((resources.files("sitsfusion.report") / "benchmark.html").read_text())
@@ -210,3 +210,15 @@ def _timings(results: Sequence[Result]) -> str:
         return "<p>Nothing was timed.</p>"
     head = "".join(f"<th>{step}</th>" for step in steps)
     return f"<div class=wide><table><tr><th>method</th>{head}</tr>{''.join(lines)}</table></div>"
+
+
+def _costs(out: Path) -> str:
+    """What an image of each method costs; empty where that was not measured."""
+    costs = read_costs(out)
+    if not costs:
+        return ""
+    heading, *lines = ([escape(cell) for cell in line] for line in cost_cells(costs))
+    head = "".join(f"<th>{cell}</th>" for cell in heading)
+    body = "".join(f"<tr><th>{line[0]}</th>{''.join(f'<td>{cell}</td>' for cell in line[1:])}</tr>" for line in lines)
+    table = f"<div class=wide><table><tr>{head}</tr>{body}</table></div>"
+    return f"<h2>{COSTS}</h2><p>{escape(COSTS_EXPLAINED)}</p>{table}"

@@ -1,4 +1,4 @@
-"""Results of one method on one case: what is in the file, written whole or not at all."""
+"""Results of one method on one case, and costs of a run: what is in the files, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sitsfusion.engine.files import read_json, write_text
 from sitsfusion.evaluation.profiles import Profile, as_profile
 
 FOLDER = "results"
+_COSTS = "costs.json"
 Status = Literal["done", "refused"]
 # Columns of a row that say what was scored; those of the metrics come behind.
 KEYS = (
@@ -58,6 +59,43 @@ class Result:
         """The rows with what they belong to."""
         for row in self.rows:
             yield {"site": self.site, "strategy": self.strategy, "method": self.method, **row}
+
+
+@dataclass(frozen=True)
+class ImageCost:
+    """What one image of a method costs.
+
+    Attributes:
+        method: label.
+        seconds: median over the results of the run: those of a prediction by the number of its images.
+        parameters: of its networks; 0 without any.
+        macs: multiply-accumulate operations of networks (convolutions and matrix products, as executed, halos of tiles
+            included) for one image; 0 without a network, whose arithmetic is not counted.
+        peak_mib: growth of the resident memory of a fresh process while it predicts one image, MiB; None where the
+            system does not tell (other than Linux).
+        device_mib: largest memory on the GPU meanwhile; 0 on a CPU.
+        rows, columns: of the image.
+    """
+
+    method: str
+    seconds: float
+    parameters: int
+    macs: int
+    peak_mib: float | None
+    device_mib: float
+    rows: int
+    columns: int
+
+
+def read_costs(out: Path) -> list[ImageCost]:
+    """The costs of a run; empty where they were not asked for. Raises ReadError where the file may not be read."""
+    found = read_json(out / _COSTS)
+    return [ImageCost(**one) for one in found["methods"]] if found else []
+
+
+def write_costs(out: Path, costs: Sequence[ImageCost]) -> None:
+    """Write the costs of a run; the file is absent or complete. Raises WriteError."""
+    write_text(out / _COSTS, json.dumps({"methods": [asdict(one) for one in costs]}, indent=1))
 
 
 def result_file(out: Path, case: str, method: str) -> Path:

@@ -222,7 +222,7 @@ def _predict_and_score(
     if not shown and scored and truth is None and not any(cube.dates for cube in division.targets.values()):
         raise PlanError(nothing)
     method = methods.make(unit.spec.name, unit.spec.options)
-    query, unable = _query(division, method)
+    query, unable = query_of(division, method)
     folder = unit.work(settings.keep)
     with clock.timed("predict"):
         spec = OutputSpec(folder, format="zarr", encoding="float32")
@@ -256,7 +256,7 @@ def _show(
             write_animation(unit.out, case, label, prediction, division)
 
 
-def _query(division: Division, method: Method) -> tuple[dict[str, RoleQuery], tuple[tuple[str, str, str], ...]]:
+def query_of(division: Division, method: Method) -> tuple[dict[str, RoleQuery], tuple[tuple[str, str, str], ...]]:
     """What is asked of a method, and the roles that it cannot give."""
     outputs = method.outputs(division.given)
     finest = max(division.given.per_cell(role) for role in division.given.cubes)

@@ -44,6 +44,7 @@ class Settings:
         keep: keep the predictions as they are, in `OUT/predictions`.
         images: write GeoTIFFs under the published names (`evaluation.images`).
         animations: write an HTML animation per case and method.
+        costs: measure what one image of each method costs (`evaluation.image_cost`).
         brisque: file of the support vectors of BRISQUE (piq's `brisque_svm_weights.pt`); None: not computed.
         resources: of the machine, for each method.
     """
@@ -55,6 +56,7 @@ class Settings:
     keep: bool = False
     images: bool = False
     animations: bool = False
+    costs: bool = False
     brisque: Path | None = None
     resources: Resources = Resources()
 

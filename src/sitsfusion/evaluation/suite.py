@@ -102,7 +102,7 @@ class Suite(_Frozen):
         strategies, methods: names, or entries with options. `naive` and `closest` are always added.
         origin: day 0 of the strategies (default: January 1st of a site's first image).
         seed, min_clear, max_dates: as in `Case`.
-        margin, metrics, images, animations: as in `Settings`.
+        margin, metrics, images, animations, costs: as in `Settings`.
 
     In options of methods, `{weights}` stands for the folder of weights that the suite is run with.
     """
@@ -119,6 +119,7 @@ class Suite(_Frozen):
     metrics: Metrics = "all"
     images: bool = False
     animations: bool = False
+    costs: bool = False
 
     @field_validator("strategies", "methods", mode="before")
     @classmethod

@@ -7,7 +7,7 @@ import io
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,17 @@ import numpy as np
 
 from sitsfusion.engine.files import part_of, write_text
 from sitsfusion.errors import WriteError
-from sitsfusion.evaluation.results import FOLDER, KEYS, Result, Row, read_result, read_results
+from sitsfusion.evaluation.results import FOLDER, KEYS, ImageCost, Result, Row, read_costs, read_result, read_results
 
 GROUP = ("strategy", "reference", "group", "band_group")
 _NAMES = ("site", "strategy", "method", *KEYS)  # columns of a tidy row before its metrics
 HEADLINE = ("rmse", "sam")  # metrics shown in Markdown
+COSTS = "What an image costs"
+COSTS_EXPLAINED = (
+    "Seconds: median of the predictions of the run, by the number of their images. Multiply-accumulate operations "
+    "(MACs) are those that the networks executed for one image, halos of tiles included; memory is what a fresh "
+    "process grew by while it predicted one image."
+)
 _RESAMPLES, _LEVEL = 1000, 0.95
 STEPS = ("open", "predict", "metrics", "pictures", "images", "animation")
 
@@ -176,7 +182,8 @@ def write_tables(out: Path) -> dict[str, Path]:
       (`_low`, `_high`), and the same over the images that every method predicted (`_common`);
     * `refused.csv`: methods that could not run on a case, and images they could not predict, with the reason;
     * `summary.md`: the same to read;
-    * `timings.csv`: wall-clock seconds of each step of each method on each case.
+    * `timings.csv`: wall-clock seconds of each step of each method on each case;
+    * `costs.csv`: what an image of each method costs (`ImageCost`), where that was measured.
 
     `evaluation.paper` writes the published columns.
 
@@ -191,7 +198,11 @@ def write_tables(out: Path) -> dict[str, Path]:
     write_text(files["summary.csv"], as_csv(summary.rows()))
     write_text(files["refused.csv"], as_csv(refused, ("strategy", "site", "method", "role", "date", "reason")))
     counts = {status: sum(one == status for one, _ in results) for status in ("done", "refused")}
-    write_text(files["summary.md"], markdown(summary, refused, counts))
+    costs = read_costs(out)
+    write_text(files["summary.md"], markdown(summary, refused, counts, costs))
+    if costs:
+        files["costs.csv"] = out / "costs.csv"
+        write_text(files["costs.csv"], as_csv([asdict(one) for one in costs]))
     files["timings.csv"] = out / "timings.csv"
     write_text(files["timings.csv"], as_csv([_timings(result) for status, result in results if status == "done"]))
     return files
@@ -247,7 +258,9 @@ def _write_scores(file: Path, out: Path, metrics: Sequence[str]) -> None:
 # --- to read ---------------------------------------------------------------------------------------------------------
 
 
-def markdown(summary: Summary, refused: Sequence[Row], counts: Mapping[str, int]) -> str:
+def markdown(
+    summary: Summary, refused: Sequence[Row], counts: Mapping[str, int], costs: Sequence[ImageCost] = ()
+) -> str:
     """The summary as Markdown: per strategy, reference and group of dates, methods by band groups."""
     rows = summary.rows()
     parts = [
@@ -259,6 +272,8 @@ def markdown(summary: Summary, refused: Sequence[Row], counts: Mapping[str, int]
     ]
     for (strategy, reference, group), found in groupby(rows, key=lambda r: (r["strategy"], r["reference"], r["group"])):
         parts += [f"## {strategy}, {group} dates, against the {_against(reference)}", _grid(list(found))]
+    if costs:
+        parts += [f"## {COSTS}", COSTS_EXPLAINED, _lines(cost_cells(costs))]
     if refused:
         parts += ["## What could not be done", _refused_lines(refused)]
     return "\n\n".join(parts) + "\n"
@@ -277,9 +292,30 @@ def _grid(rows: Sequence[Row]) -> str:
                 heading = f"{row['band_group']} {metric.upper()}"
                 headings[heading] = None
                 cells[row["method"]][heading] = _cell(row, metric)
-    lines = [["method", *headings], ["---"] * (1 + len(headings))]
-    lines += [[method, *(found.get(heading, "") for heading in headings)] for method, found in sorted(cells.items())]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    lines = [[method, *(found.get(heading, "") for heading in headings)] for method, found in sorted(cells.items())]
+    return _lines([["method", *headings], *lines])
+
+
+def cost_cells(costs: Sequence[ImageCost]) -> list[list[str]]:
+    """The costs to read: a heading and a line per method."""
+    heading = ["method", "parameters", "MACs", "seconds", "memory (MiB)", "GPU memory (MiB)", "pixels"]
+    return [heading] + [
+        [
+            one.method,
+            f"{one.parameters:,}" if one.parameters else "",
+            f"{one.macs / 1e9:.3g} G" if one.macs else "",
+            f"{one.seconds:.2f}",
+            "" if one.peak_mib is None else f"{one.peak_mib:.0f}",
+            f"{one.device_mib:.0f}" if one.device_mib else "",
+            f"{one.rows} x {one.columns}",
+        ]
+        for one in costs
+    ]
+
+
+def _lines(cells: Sequence[Sequence[str]]) -> str:
+    heading, *rest = cells
+    return "\n".join(f"| {' | '.join(line)} |" for line in [heading, ["---"] * len(heading), *rest])
 
 
 def _cell(row: Row, metric: str) -> str:

@@ -51,13 +51,19 @@ def stored(reference: str, load: Callable[[Path], tuple[Net, Weights]]) -> Store
     return read(path, load, _stamp(path))
 
 
-def provenance(*used: Stored[Any, Any]) -> dict[str, str]:
-    """Names, digests and licences, as `Method.provenance` gives them."""
+def provenance(*used: Stored[Any, Any]) -> dict[str, Any]:
+    """Names, digests, licences and number of parameters, as `Method.provenance` gives them."""
     return {
         "weights": ", ".join(one.weights.name for one in used),
         "weights_sha256": ", ".join(_digest(one.path, _stamp(one.path)) for one in used),
         "licence": ", ".join(sorted({one.weights.licence for one in used})),
+        "parameters": sum(parameters(one.net) for one in used),
     }
+
+
+def parameters(net: nn.Module) -> int:
+    """Number of parameters of a network."""
+    return sum(one.numel() for one in net.parameters())
 
 
 def _stamp(path: Path) -> int:

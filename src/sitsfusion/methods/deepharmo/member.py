@@ -16,6 +16,7 @@ from sitsfusion.checkpoints.deepharmo import load_deepharmo, pretrained_path, we
 from sitsfusion.errors import InputError
 from sitsfusion.fetch import resolve
 from sitsfusion.fetch.store import shipped
+from sitsfusion.methods.stored import parameters
 from sitsfusion.nets.deepharmo import DeepHarmoNet
 from sitsfusion.weights.deepharmo import DeepHarmoWeights, published
 
@@ -40,6 +41,12 @@ def described(path: Path) -> DeepHarmoWeights:
 def sha256(path: Path) -> str:
     """Digest of the tensors' file."""
     return digest(weights_of(path))
+
+
+def parameters_of(weights: DeepHarmoWeights) -> int:
+    """Number of parameters of the network that weights are for; it is not read."""
+    with torch.device("meta"):
+        return parameters(DeepHarmoNet(weights.architecture))
 
 
 @dataclass

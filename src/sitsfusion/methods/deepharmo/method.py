@@ -29,7 +29,7 @@ from sitsfusion.methods.base import (
     Tile,
     Tiling,
 )
-from sitsfusion.methods.deepharmo.member import DESK, described, located, run_members, sha256
+from sitsfusion.methods.deepharmo.member import DESK, described, located, parameters_of, run_members, sha256
 from sitsfusion.methods.deepharmo.reference import PUBLISHED_WEIGHTS
 from sitsfusion.methods.roles import BICUBIC_REACH
 from sitsfusion.methods.single_date import Image, image_of
@@ -153,6 +153,7 @@ class _Harmonise(Method):
             "weights": ", ".join(names),
             "weights_sha256": ", ".join(sha256(path) for path in self.paths),
             "licence": ", ".join(licences),
+            "parameters": sum(parameters_of(described(path)) for path in self.paths),
         }
 
     def _on_grid(self, tile: Tile, role: str, n: int) -> Image:

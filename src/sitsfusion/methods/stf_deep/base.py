@@ -30,7 +30,7 @@ from sitsfusion.methods.stf_classical.pairs import (
     matching_bands,
     usable_days,
 )
-from sitsfusion.methods.stored import Stored, provenance, stored
+from sitsfusion.methods.stored import Stored, parameters, provenance, stored
 from sitsfusion.nets.stf import registry
 from sitsfusion.ops.tiles import crop_to, pad_to_multiple
 from sitsfusion.scene import Scene
@@ -121,8 +121,7 @@ class DeepFusion(CoarseFineMethod):
         shown = [min(side, tiling.size * n) for side in read] if isinstance(tiling, Patches) else read
         dates = sum(len(days) for days in step.inputs.values())
         images = read[0] * read[1] * len(self.weights.bands) * (2 * dates + 8)
-        parameters = sum(p.numel() for p in self._stored.net.parameters())
-        return 4 * (images + shown[0] * shown[1] * _WIDEST + parameters)
+        return 4 * (images + shown[0] * shown[1] * _WIDEST + parameters(self._stored.net))
 
     @torch.inference_mode()
     def compute(self, tile: Tile, step: Step, state: State, runtime: Runtime) -> Tensor:
