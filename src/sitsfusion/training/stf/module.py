@@ -58,8 +58,6 @@ class StfModule(TrainedModule):
         self.automatic_optimization = False
         self.training_options, self.rgb, self.ratio, self.epochs = options, rgb, ratio, epochs
         self.recipe: Recipe = recipe_of(options.model)(net, len(weights.bands), options.published)
-        for trained in (net, self.recipe):  # steps 7 to 20 % faster on a CPU
-            trained.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.steps_per_batch = self.recipe.steps_per_batch
         self._rows: list[dict[str, float]] = []
         self._tested: dict[str, list[Any]] = defaultdict(list)
