@@ -28,12 +28,12 @@ from sitsfusion import sensors
 from sitsfusion.api import Wanted, fuse
 from sitsfusion.cube import Cube
 from sitsfusion.dates import parse_day
+from sitsfusion.io.png import write_png
 from sitsfusion.methods.misr.learned import method_for
 from sitsfusion.metrics.misr import image_scores
 from sitsfusion.metrics.sums import band_sums
 from sitsfusion.nets.srdiff import SrDiff
 from sitsfusion.scene import Scene
-from sitsfusion.simulate.gallery import write_png
 
 BANDS = ("B04", "B03", "B02")
 MARGIN = 8  # fine pixels at the border that are not scored

@@ -88,6 +88,45 @@ def test_srdiff_of_every_condition_takes_any_size(name: str | None) -> None:
     assert not any(n.startswith("backbone.") for n in trained)
 
 
+class Told(torch.nn.Module):
+    """A denoiser that knows the clean residual."""
+
+    def __init__(self, diffusion: Diffusion, clean: torch.Tensor) -> None:
+        super().__init__()
+        self.diffusion, self.clean = diffusion, clean
+
+    def projected(self, features: torch.Tensor) -> torch.Tensor:
+        """Nothing is conditioned."""
+        return torch.zeros_like(self.clean)
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        """What must be added to the clean residual to make x."""
+        left = x - self.diffusion.at("sqrt_alphas_cumprod", t, x) * self.clean
+        return left / self.diffusion.at("sqrt_one_minus_alphas_cumprod", t, x)
+
+
+@pytest.mark.parametrize("step", [0, DIFFUSION.steps // 2, DIFFUSION.steps - 1])
+def test_images_between_two_are_mixed_and_denoised(step: int) -> None:
+    net = SrDiff(DIFFUSION, None, 3)
+    base, drawn = torch.zeros(2, 3, 8, 8), torch.randn(2, 3, 8, 8)
+    features = torch.zeros(2, 3, 2, 2)
+    first, second = (torch.rand(2, 3, 8, 8) * 0.4 - 0.2 for _ in range(2))
+    for weight in (0.0, 0.3, 1.0):
+        between = (1 - weight) * first + weight * second
+        net.denoiser = Told(net.diffusion, net.residual(between, base))  # type: ignore[assignment]
+        made = net.interpolate(features, base, first, second, weight, step, lambda _: drawn)
+        torch.testing.assert_close(made, between, rtol=0, atol=2e-3)
+
+
+def test_images_between_two_need_a_weight_and_a_step_in_range() -> None:
+    net = SrDiff(DIFFUSION, None, 3)
+    base, features = torch.zeros(2, 3, 8, 8), torch.zeros(2, 3, 2, 2)
+    first = second = base
+    for weight, step in ((-0.1, 0), (0.5, net.diffusion.steps)):
+        with pytest.raises(InputError, match="not possible"):
+            net.interpolate(features, base, first, second, weight, step, lambda _: base)
+
+
 def test_sizes_that_the_levels_do_not_divide_are_mirrored() -> None:
     torch.manual_seed(0)
     net = SrDiff(DiffusionConfig(steps=20, width=4), None, 3)

@@ -173,10 +173,14 @@ def strided_steps(steps: int, wanted: int) -> list[int]:
     return [round(k * (steps - 1) / (wanted - 1)) for k in range(wanted - 1, -1, -1)]
 
 
-def sample_ancestral(diffusion: Diffusion, denoise: Denoiser, start: Tensor, noise: Noise) -> Tensor:
-    """Clean images of noise `start [n ...]` by all T steps; `noise(t)` is asked for at every step but 0."""
+def sample_ancestral(
+    diffusion: Diffusion, denoise: Denoiser, start: Tensor, noise: Noise, steps: int | None = None
+) -> Tensor:
+    """Clean images of `start [n ...]` by all T steps, or by the last `steps` of them, from images with as much noise;
+    `noise(t)` is asked for at every step but 0.
+    """
     x = start
-    for t in range(diffusion.steps - 1, -1, -1):
+    for t in range((diffusion.steps if steps is None else steps) - 1, -1, -1):
         at = torch.full((len(x),), t, device=x.device)
         drawn = noise(t) if t > 0 else torch.zeros_like(x)
         x = diffusion.ancestral(x, at, denoise(x, at), drawn)

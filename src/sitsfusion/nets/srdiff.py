@@ -7,6 +7,7 @@ variant of MISR-S2 (arXiv 2404.16409): no norms, no attention, conditioned by th
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -174,21 +175,51 @@ class SrDiff(nn.Module):
         Raises:
             InputError: neither noise nor steps, or more steps than the schedule has.
         """
-        h, w = base.shape[-2:]
-        shown = self.denoiser.projected(features)
-        # the mirror of the coarsest level needs two of its pixels
-        multiple = self.multiple if min(h, w) > self.multiple else 2 * self.multiple
-        padded = pad_to_multiple(shown, multiple)
-
-        def denoise(x: Tensor, t: Tensor) -> Tensor:
-            found: Tensor = self.denoiser(pad_to_multiple(x, multiple), t, padded)
-            return crop_to(found, h, w)
-
+        denoise = self._denoiser(features, base)
         if steps is not None:
             return self.image(sample_strided(self.diffusion, denoise, start, steps), base)
         if noise is None:
             raise InputError("sampling all steps needs noise; give it, or a number of steps")
         return self.image(sample_ancestral(self.diffusion, denoise, start, noise), base)
+
+    def interpolate(
+        self, features: Tensor, base: Tensor, first: Tensor, second: Tensor, weight: float, step: int, noise: Noise
+    ) -> Tensor:
+        """Images between two (DDPM, section 4.3): their residuals noised to a step, mixed, and denoised from there.
+
+        Args:
+            features: from `condition`.
+            base: bicubic enlargement of the closest view `[b c H W]`, [-1, 1].
+            first: fine image, shaped as base.
+            second: the other one.
+            weight: of the second, 0 .. 1.
+            step: of the schedule; the later, the freer the result.
+            noise: standard normal numbers; those of `step` noise both images.
+
+        Raises:
+            InputError: a weight or step out of range.
+        """
+        if not 0 <= weight <= 1 or not 0 <= step < self.diffusion.steps:
+            raise InputError(
+                f"weight {weight:g} and step {step} are not possible: give 0 to 1, and 0 to {self.diffusion.steps - 1}"
+            )
+        at, drawn = torch.full((len(base),), step, device=base.device), noise(step)
+        one, other = (self.diffusion.noisy(self.residual(x, base), at, drawn) for x in (first, second))
+        mixed, denoise = (1 - weight) * one + weight * other, self._denoiser(features, base)
+        return self.image(sample_ancestral(self.diffusion, denoise, mixed, noise, step + 1), base)
+
+    def _denoiser(self, features: Tensor, base: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        """The denoiser of images shaped as base, whatever their sides."""
+        h, w = base.shape[-2:]
+        # the mirror of the coarsest level needs two of its pixels
+        multiple = self.multiple if min(h, w) > self.multiple else 2 * self.multiple
+        condition = pad_to_multiple(self.denoiser.projected(features), multiple)
+
+        def denoise(x: Tensor, t: Tensor) -> Tensor:
+            found: Tensor = self.denoiser(pad_to_multiple(x, multiple), t, condition)
+            return crop_to(found, h, w)
+
+        return denoise
 
 
 def build_misr(config: MisrConfig) -> Backbone | SrDiff:

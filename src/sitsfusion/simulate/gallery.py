@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import html
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import NotGeoreferencedWarning
 
 from sitsfusion.errors import InputError
+from sitsfusion.io.png import write_png
 from sitsfusion.simulate.compare import Place
 
 Picture = NDArray[np.uint8]  # [h, w, 3]
@@ -134,15 +132,6 @@ def curves(place: Place) -> Picture:
             y = _row(np.interp(x, days[seen], ndvi[seen, row, col]))
             picture[y, x.astype(int)] = ink
     return picture
-
-
-def write_png(path: Path, picture: Picture) -> None:
-    """Write a picture [h, w, 3] as PNG."""
-    height, width, _ = picture.shape
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a picture has no place on the map
-        with rasterio.open(path, "w", driver="PNG", count=3, height=height, width=width, dtype="uint8") as file:
-            file.write(np.moveaxis(picture, -1, 0))
 
 
 def _shown(place: Place) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from sitsfusion.errors import MissingExtraError, RunError, WriteError
-from sitsfusion.simulate.gallery import write_png
+from sitsfusion.io.png import write_png
 from sitsfusion.training.config import CallbacksConfig, LoggersConfig
 from sitsfusion.training.module import TrainedModule
 

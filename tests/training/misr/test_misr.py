@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+import rasterio
 import torch
 
 from sitsfusion.datasets.breizhsr_twin import fabricate_breizhsr
@@ -97,7 +98,12 @@ def test_backbones_run_from_data_to_table(name: str, trained: dict[str, Path]) -
 def test_diffusions_run_on_a_trained_backbone(name: str, data: Path, trained: dict[str, Path], tmp_path: Path) -> None:
     first, options = DIFFUSIONS[name]
     weights = [] if first is None else [f"training_module.backbone_weights={trained[first]}"]
-    folder = train(configured(name, data, tmp_path, *options, *DIFFUSION, *SAMPLING, *weights)).parents[1]
+    more = [*options, *DIFFUSION, *SAMPLING, *weights, "training_module.save_png=true"]
+    folder = train(configured(name, data, tmp_path, *more)).parents[1]
+    pictures = folder / "test-pictures"
+    assert {path.name for path in pictures.iterdir()} == {"SR", "HR", "UP", "LR"} | ({"RRDB"} if first else set())
+    views = sorted(path.stem for path in (pictures / "LR").iterdir())
+    assert views == (["5", "6"] if len(views) == 2 else [f"{site}_{v}" for site in (5, 6) for v in range(8)])
     assert all(float(row["spread"]) > 0 for row in table(folder / RESULTS))
     net, told = read_trained(folder)
     if first is not None:
@@ -118,9 +124,13 @@ def test_a_killed_run_goes_on_as_if_nothing_happened(data: Path, tmp_path: Path)
 
 
 def test_scoring_alone_writes_the_same_table(data: Path, trained: dict[str, Path], tmp_path: Path) -> None:
-    config = configured("misr_pretrain", data, tmp_path, *BACKBONES["misr_pretrain"])
+    png = "training_module.save_png=true"
+    config = configured("misr_pretrain", data, tmp_path, *BACKBONES["misr_pretrain"], png)
     scores = assess(config, trained["misr_pretrain"] / "checkpoints/last.ckpt", "test", tmp_path / "scored")
     assert table(tmp_path / "scored" / RESULTS) == table(trained["misr_pretrain"] / RESULTS)
+    with rasterio.open(tmp_path / "scored/test-pictures/HR/5.png") as file:
+        assert (file.count, file.height, file.width) == (3, SIDE, SIDE)
+    assert not (trained["misr_pretrain"] / "test-pictures").exists()
     assert scores["test/psnr"] == pytest.approx(float(table(tmp_path / "scored" / MEANS)[0]["psnr"]), rel=1e-5)
 
 

@@ -67,6 +67,7 @@ class TrainingModuleConfig(Strict):
         samples: images drawn of a diffusion when it is scored; of several, the mean, and the spread as a column.
         sampling_steps: of each draw; None for every step of the schedule.
         lpips_files: weights of AlexNet and LPIPS (`metrics.lpips_alex`); None leaves the column out.
+        save_png: write the test images into `test-pictures` (`training.misr.pictures`).
         table_at_end: score the test samples, and bicubic enlargement, when training ends.
     """
 
@@ -77,6 +78,7 @@ class TrainingModuleConfig(Strict):
     samples: PositiveInt = 1
     sampling_steps: PositiveInt | None = None
     lpips_files: tuple[Path, ...] | None = None
+    save_png: bool = False
     table_at_end: bool = True
 
 

@@ -21,7 +21,6 @@ from sitsfusion.training.misr.config import Config
 from sitsfusion.training.misr.data import datamodule
 from sitsfusion.training.misr.module import MisrModule
 from sitsfusion.training.misr.tables import write_tables
-from sitsfusion.training.module import seeded_validation
 from sitsfusion.weights.misr import MisrWeights
 
 __all__ = ["Config", "callbacks", "data", "module"]
@@ -64,8 +63,7 @@ class TableAtEnd(Callback):
         for index in range(len(samples.test)):  # all of them, however many processes train
             batch = samples.collate([samples.test[index]])
             moved = {name: values.to(pl_module.device) for name, values in batch.items()}
-            with seeded_validation(index), torch.no_grad():
-                rows += pl_module.rows(moved)
+            rows += pl_module.test_rows(moved, index)
             baseline += pl_module.baseline_rows(moved)
         write_tables(pl_module.folder, rows, baseline)
 

@@ -19,6 +19,7 @@ from sitsfusion.metrics.misr import image_scores, to_8_bit
 from sitsfusion.nets.misr import Backbone
 from sitsfusion.nets.srdiff import SrDiff
 from sitsfusion.training.misr.config import TrainingModuleConfig
+from sitsfusion.training.misr.pictures import write_test
 from sitsfusion.training.misr.tables import write_tables
 from sitsfusion.training.module import Terms, TrainedModule, seeded_validation
 from sitsfusion.weights.misr import MisrWeights
@@ -80,8 +81,7 @@ class MisrModule(TrainedModule):
         self._rows, self._baseline = [], []
 
     def test_step(self, batch: Batch, index: int) -> None:
-        with seeded_validation(index):
-            rows = self.rows(batch)
+        rows = self.test_rows(batch, index)
         self._rows += rows
         self._baseline += self.baseline_rows(batch)
         for name in rows[0]:
@@ -91,9 +91,19 @@ class MisrModule(TrainedModule):
     def on_test_epoch_end(self) -> None:
         write_tables(self.folder, self._rows, self._baseline)
 
-    def rows(self, batch: Batch) -> Rows:
-        """Metrics of every image of a batch, with the spread of several draws, and the site's number as `key`."""
+    def test_rows(self, batch: Batch, index: int) -> Rows:
+        """`rows` of a test batch, whose images are written where `save_png` asks for it."""
+        with seeded_validation(index), torch.no_grad():
+            return self.rows(batch, self.folder / "test-pictures" if self.how.save_png else None)
+
+    def rows(self, batch: Batch, pictures: Path | None = None) -> Rows:
+        """Metrics of every image of a batch, with the spread of several draws, and the site's number as `key`.
+
+        The images are written below `pictures`, if given.
+        """
         made, spread = self.predict(batch)
+        if pictures is not None:
+            write_test(pictures, batch, made, self.net)
         rows = self._scored(made, batch)
         if spread is not None:
             rows = [row | {"spread": float(s)} for row, s in zip(rows, spread, strict=True)]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sitsfusion.datasets.stf_batch import StfBatch
-from sitsfusion.simulate.gallery import write_png
+from sitsfusion.io.png import write_png
 
 Picture = NDArray[np.uint8]
 _LOW, _HIGH = 2, 98  # percentiles shown as black and white
