@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from sitsfusion.cli import main
+
 COMMANDS = ("fuse", "plan", "demo", "methods", "sensors", "doctor", "info", "fetch")
 
 
@@ -73,3 +75,14 @@ def test_the_command_starts_without_torch() -> None:
     assert (
         subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "False\n"
     )
+
+
+def test_an_error_of_the_file_system_is_one_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(main, "app", lambda: (tmp_path / "file" / "run").mkdir())
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+    assert ended.value.code == 3
+    assert "Not a directory" in capsys.readouterr().err
