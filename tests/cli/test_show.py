@@ -81,8 +81,8 @@ def test_an_error_of_the_file_system_is_one_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(main, "app", lambda: (tmp_path / "file" / "run").mkdir())
+    monkeypatch.setattr(sys.modules["sitsfusion.cli.main"], "app", lambda: (tmp_path / "file" / "run").mkdir())
     with pytest.raises(SystemExit) as ended:
-        main.main()
+        main()
     assert ended.value.code == 3
     assert "Not a directory" in capsys.readouterr().err
