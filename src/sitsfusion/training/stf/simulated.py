@@ -24,7 +24,7 @@ from sitsfusion.datasets.stf_batch import StfBatch
 from sitsfusion.datasets.stf_sets import SIX
 from sitsfusion.methods.stf_classical.blocks import block_means
 from sitsfusion.ops.resample import bicubic
-from sitsfusion.simulate import World, simulate_scene
+from sitsfusion.simulate import World, simulate_place
 from sitsfusion.training.stf.config import DataConfig
 
 _YEAR = 2022
@@ -103,13 +103,13 @@ class SimulatedPairs:
 
 def simulated_place(seed: int, size: int) -> Arrays:
     """Truth of a place every 12 days of a year: `fine` and `coarse`, int16 reflectance x 10000 [t 6 h w]."""
-    simulated = simulate_scene(size, year=_YEAR, seed=seed, world=World.draw(seed))
+    place = simulate_place(size, seed=seed, world=World.draw(seed))
     days = [date(_YEAR, 1, 8) + timedelta(n) for n in range(0, 350, _EVERY)]
     found: Arrays = {}
     for role in ("fine", "coarse"):
-        bands = simulated.scene[role].band_info()
-        at = [next(i for i, band in enumerate(bands) if band.common_name == name) for name in SIX]
-        values = simulated.truth(role, days)[:, at]
+        instrument = place.instrument(role)
+        names = [instrument.sensor.band(key).common_name for key in instrument.bands]
+        values = np.stack([place.truth(role, day)[[names.index(name) for name in SIX]] for day in days])
         found[role] = np.clip(np.round(values * _SCALE), 0, 32767).astype(np.int16)
     return found
 
