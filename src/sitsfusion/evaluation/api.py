@@ -11,11 +11,11 @@ from sitsfusion.engine.files import write_text
 from sitsfusion.errors import InputError, MissingExtraError
 from sitsfusion.evaluation.cases import Work
 from sitsfusion.evaluation.figures import write_figures
-from sitsfusion.evaluation.image_cost import image_costs
+from sitsfusion.evaluation.image_cost import measure_costs
 from sitsfusion.evaluation.paper import write_paper
 from sitsfusion.evaluation.published import beside, read_published
 from sitsfusion.evaluation.report import published_section, write_report
-from sitsfusion.evaluation.results import Result, read_results, write_costs
+from sitsfusion.evaluation.results import Result, read_results
 from sitsfusion.evaluation.runner import DEFAULTS, Progress, run
 from sitsfusion.evaluation.settings import MethodSpec, Settings
 from sitsfusion.evaluation.sites import PlaceSite, SceneSite, Site
@@ -109,7 +109,7 @@ def conduct(
     """
     results = run(cases, specs, out, settings, shard=shard, workers=workers, progress=progress)
     if settings.costs:
-        write_costs(out, image_costs(cases, specs, results, out, settings))
+        measure_costs(cases, specs, results, out, settings)
     files = dict(write_tables(out))
     files |= {str(file.relative_to(out)): file for file in write_paper(out)}
     try:

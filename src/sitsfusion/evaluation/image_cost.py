@@ -6,11 +6,11 @@ import hashlib
 import json
 import multiprocessing
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -19,38 +19,45 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sitsfusion import methods
 from sitsfusion.api import fuse
-from sitsfusion.engine.files import read_json, write_text
 from sitsfusion.engine.job import Resources
 from sitsfusion.errors import RunError
-from sitsfusion.evaluation.cases import Case, Work, divide
-from sitsfusion.evaluation.results import ImageCost, Result
+from sitsfusion.evaluation.cases import Case, Division, Work, divide
+from sitsfusion.evaluation.results import ImageCost, Result, read_cost, write_cost
 from sitsfusion.evaluation.runner import query_of
 from sitsfusion.evaluation.settings import MethodSpec, Settings
+from sitsfusion.evaluation.sites import Site
 from sitsfusion.query import RoleQuery
 from sitsfusion.scene import Scene
 
-FOLDER = "costs"
 _MIB = 2**20
 
 
-def image_costs(
+def measure_costs(
     cases: Sequence[Work], specs: Sequence[MethodSpec], results: Sequence[Result], out: Path, settings: Settings
-) -> list[ImageCost]:
+) -> None:
     """Measure each method that has a result: one image of its first case, alone in a process of its own.
 
-    What was measured already (`OUT/costs`) is read back; methods without a result have no cost.
+    What was measured already is kept; methods without a result have no cost. `results.read_costs` reads them.
 
     Raises:
         SitsFusionError: a site cannot be opened, costs cannot be written, the process died.
     """
-    found = []
+    scenes: dict[str, Scene] = {}
+
+    def opened(site: Site) -> Scene:
+        """Once for all methods: making up a site takes a minute."""
+        if site.name not in scenes:
+            scenes[site.name] = site.open().scene
+        return scenes[site.name]
+
     for spec in specs:
         mine = [one for one in results if one.method == spec.label and one.status == "done"]
-        case = next((one for one in _cases(cases, {one.case for one in mine})), None)
+        case = next(_cases(cases, {one.case for one in mine}, opened), None)
         if case is not None:
-            measured = _measured(case, spec, out / FOLDER / f"{spec.label}.json", settings.resources)
-            found.append(replace(measured, seconds=median(map(_seconds, mine))))
-    return found
+            identity = _identity(case, spec, settings.resources)
+            cost = read_cost(out, spec.label, identity)
+            cost = cost or _measured(divide(case, opened(case.site)), spec, settings.resources)
+            write_cost(out, replace(cost, seconds=median(map(_seconds, mine))), identity)
 
 
 def _seconds(result: Result) -> float:
@@ -58,36 +65,32 @@ def _seconds(result: Result) -> float:
     return result.seconds / max(1, len(images))
 
 
-def _cases(works: Sequence[Work], names: set[str]) -> Iterator[Case]:
+def _cases(works: Sequence[Work], names: set[str], opened: Callable[[Site], Scene]) -> Iterator[Case]:
     """The cases of these names, in order; sites are opened only as far as needed."""
     for work in works:
         if isinstance(work, Case):
             if work.name in names:
                 yield work
         elif any(name.startswith(work.case.name) for name in names):
-            yield from (case for case in work.cases(work.site.open().scene) if case.name in names)
+            yield from (case for case in work.cases(opened(work.site)) if case.name in names)
 
 
-def _measured(case: Case, spec: MethodSpec, file: Path, resources: Resources) -> ImageCost:
-    """The cost of one image, its seconds left open: read back, or measured and written."""
-    division = divide(case, case.site.open().scene)
-    method = methods.make(spec.name, spec.options)
-    known = {**method.provenance(), "options": dict(spec.options), "case": case.name, "device": resources.device}
-    identity = hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()
-    earlier = read_json(file)
-    if earlier is not None and earlier["identity"] == identity:
-        return ImageCost(**earlier["cost"])
-    query = _one_image(query_of(division, method)[0])
+def _identity(case: Case, spec: MethodSpec, resources: Resources) -> str:
+    provenance = methods.make(spec.name, spec.options).provenance()
+    known = {**provenance, "options": dict(spec.options), "case": case.name, "device": resources.device}
+    return hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _measured(division: Division, spec: MethodSpec, resources: Resources) -> ImageCost:
+    """The cost of one image, its seconds left open."""
+    query = _one_image(query_of(division, methods.make(spec.name, spec.options))[0])
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         try:
-            cost = pool.submit(_predict_one, division.given, query, spec, replace(resources, workers=1)).result()
+            return pool.submit(_predict_one, division.given, query, spec, replace(resources, workers=1)).result()
         except BrokenProcessPool as error:
             raise RunError(
                 f"{spec.label}: the process that measured its cost died, most likely for want of memory"
             ) from error
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_text(file, json.dumps({"identity": identity, "cost": asdict(cost)}))
-    return cost
 
 
 def _one_image(query: Mapping[str, RoleQuery]) -> dict[str, RoleQuery]:

@@ -13,7 +13,7 @@ from sitsfusion.engine.files import read_json, write_text
 from sitsfusion.evaluation.profiles import Profile, as_profile
 
 FOLDER = "results"
-_COSTS = "costs.json"
+_COSTS = "costs"
 Status = Literal["done", "refused"]
 # Columns of a row that say what was scored; those of the metrics come behind.
 KEYS = (
@@ -88,14 +88,22 @@ class ImageCost:
 
 
 def read_costs(out: Path) -> list[ImageCost]:
-    """The costs of a run; empty where they were not asked for. Raises ReadError where the file may not be read."""
-    found = read_json(out / _COSTS)
-    return [ImageCost(**one) for one in found["methods"]] if found else []
+    """The costs of all methods in a folder of results; empty where they were not asked for. Raises ReadError."""
+    found = (read_json(file) for file in sorted((out / _COSTS).glob("*.json")))
+    return [ImageCost(**one["cost"]) for one in found if one is not None]
 
 
-def write_costs(out: Path, costs: Sequence[ImageCost]) -> None:
-    """Write the costs of a run; the file is absent or complete. Raises WriteError."""
-    write_text(out / _COSTS, json.dumps({"methods": [asdict(one) for one in costs]}, indent=1))
+def read_cost(out: Path, method: str, identity: str) -> ImageCost | None:
+    """The cost of a method, if it was measured with the same identity (weights, options, case). Raises ReadError."""
+    found = read_json(out / _COSTS / f"{method}.json")
+    return ImageCost(**found["cost"]) if found is not None and found["identity"] == identity else None
+
+
+def write_cost(out: Path, cost: ImageCost, identity: str) -> None:
+    """Write the cost of a method; the file is absent or complete. Raises WriteError."""
+    file = out / _COSTS / f"{cost.method}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_text(file, json.dumps({"identity": identity, "cost": asdict(cost)}))
 
 
 def result_file(out: Path, case: str, method: str) -> Path:
