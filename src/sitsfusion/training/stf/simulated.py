@@ -11,15 +11,12 @@ import random
 from collections.abc import Callable
 from datetime import date, timedelta
 from functools import lru_cache
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
+from sitsfusion.datasets.cache import Tensors, fetch
 from sitsfusion.datasets.stf_batch import StfBatch
 from sitsfusion.datasets.stf_sets import SIX
 from sitsfusion.methods.stf_classical.blocks import block_means
@@ -33,8 +30,6 @@ _EVERY = 12  # days between the images kept
 _NOISE = 0.004  # standard deviation of a coarse reflectance
 _SCALE = 10_000
 _IN_MEMORY = 12
-
-Arrays = dict[str, NDArray[Any]]
 
 
 def simulated_samples(
@@ -58,7 +53,7 @@ class SimulatedPairs:
     ) -> None:
         self.options, self.scale, self.seed, self.places = options, scale, seed, places
         self.augment, self.epoch = augment, 0
-        self._place: Callable[[int], Arrays] = lru_cache(_IN_MEMORY)(self._opened)
+        self._place: Callable[[int], Tensors] = lru_cache(_IN_MEMORY)(self._opened)
 
     def __len__(self) -> int:
         return len(self.places) * self.options.samples_per_scene
@@ -81,7 +76,7 @@ class SimulatedPairs:
         noise = np.random.default_rng(rng.getrandbits(32))
 
         def image(name: str, t: int) -> Tensor:
-            values = torch.from_numpy(place[name][t].astype(np.float32) / _SCALE)
+            values = place[name][t].float() / _SCALE
             return (values if name == "fine" else _coarse(values, ratio, noise))[cut]
 
         turn, mirror = (rng.randrange(4), rng.random() < 0.5) if self.augment else (0, False)
@@ -90,27 +85,25 @@ class SimulatedPairs:
         coarse_ref, fine_ref, coarse, target = (x * self.scale[0] + self.scale[1] for x in turned)
         return StfBatch(coarse_ref, fine_ref, coarse, target)
 
-    def _opened(self, seed: int) -> Arrays:
+    def _opened(self, seed: int) -> Tensors:
         folder, size = self.options.cache, self.options.size
-        if folder is None:
+
+        def make() -> Tensors:
             return simulated_place(seed, size)
-        path = folder / f"stf-{seed}-{size}.safetensors"
-        if not path.is_file():
-            folder.mkdir(parents=True, exist_ok=True)
-            _save(path, simulated_place(seed, size))
-        return load_file(path)
+
+        return make() if folder is None else fetch(folder / f"stf-{seed}-{size}px.safetensors", make)
 
 
-def simulated_place(seed: int, size: int) -> Arrays:
+def simulated_place(seed: int, size: int) -> Tensors:
     """Truth of a place every 12 days of a year: `fine` and `coarse`, int16 reflectance x 10000 [t 6 h w]."""
     place = simulate_place(size, seed=seed, world=World.draw(seed))
     days = [date(_YEAR, 1, 8) + timedelta(n) for n in range(0, 350, _EVERY)]
-    found: Arrays = {}
+    found: Tensors = {}
     for role in ("fine", "coarse"):
         instrument = place.instrument(role)
         names = [instrument.sensor.band(key).common_name for key in instrument.bands]
         values = np.stack([place.truth(role, day)[[names.index(name) for name in SIX]] for day in days])
-        found[role] = np.clip(np.round(values * _SCALE), 0, 32767).astype(np.int16)
+        found[role] = torch.from_numpy(np.clip(np.round(values * _SCALE), 0, 32767).astype(np.int16))
     return found
 
 
@@ -121,9 +114,3 @@ def _coarse(truth: Tensor, ratio: int, noise: np.random.Generator) -> Tensor:
     drawn = torch.from_numpy(noise.normal(0, _NOISE, tuple(means.shape)).astype(np.float32))
     seen: Tensor = bicubic(means + drawn, 1 / ratio)
     return seen
-
-
-def _save(path: Path, arrays: Arrays) -> None:
-    partial = path.with_suffix(".part")
-    save_file(arrays, partial)
-    partial.replace(path)
