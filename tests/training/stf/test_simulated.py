@@ -36,7 +36,7 @@ def test_samples_are_pairs_of_one_place(tmp_path: Path) -> None:
 
 
 def test_a_cache_holds_the_places_as_they_are(tmp_path: Path) -> None:
-    """Twice from the cache (written, read back) and once without: the same, and a spectrum is one of plants and soil."""
+    """Written, read back, and without a cache: the same; and a spectrum is one of plants and soil."""
     options = DataConfig(
         set="simulated", tile=33, size=48, scenes=1, validation_scenes=1, samples_per_scene=3, augment=False
     )
