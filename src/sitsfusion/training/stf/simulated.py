@@ -1,8 +1,8 @@
 """Samples of simulated places: noise-free fine images as truth, and coarse ones made of them.
 
-Of a place the truth is known at any day, for the bands of both sensors. A sample is a crop of two days: F1 and F2 are
-the fine sensor's truth, C1 and C2 the coarse sensor's, averaged over coarse pixels, with a little noise, and brought
-back onto the fine grid (bicubic), as they would be at inference.
+Of a place the truth is known at any day, for the bands of both sensors. A sample is a crop of two days, at most three
+months apart: F1 and F2 are the fine sensor's truth, C1 and C2 the coarse sensor's, averaged over coarse pixels, with a
+little noise, and brought back onto the fine grid (bicubic), as they would be at inference.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from sitsfusion.training.stf.config import DataConfig
 _YEAR = 2022
 _UNSEEN = 1_000_000  # seeds of validation places begin here; of test places at twice that
 _EVERY = 12  # days between the images kept
+_FARTHEST = 8  # images between the two days of a sample: three months, as far as one looks for a clear pair
 _NOISE = 0.004  # standard deviation of a coarse reflectance
 _SCALE = 10_000
 _IN_MEMORY = 12
@@ -69,7 +70,9 @@ class SimulatedPairs:
     def __getitem__(self, index: int) -> StfBatch:
         place = self._place(self.places[index % len(self.places)])
         rng = random.Random(f"{self.seed}/{self.epoch}/{index}")  # noqa: S311
-        first, second = rng.sample(range(len(place["fine"])), 2)
+        second = rng.randrange(len(place["fine"]))
+        near = range(max(0, second - _FARTHEST), min(len(place["fine"]), second + _FARTHEST + 1))
+        first = rng.choice([t for t in near if t != second])
         side, ratio = self.options.tile, self.options.ratio
         corner = [ratio * rng.randrange((n - side) // ratio + 1) for n in place["fine"].shape[-2:]]
         cut = (..., slice(corner[0], corner[0] + side), slice(corner[1], corner[1] + side))
